@@ -1,0 +1,97 @@
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+/// A chart. The words are those of Vega-Lite: a mark, and encodings that say
+/// which column is shown by which of its properties.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.mark != 'rect' || has(self.encoding.color)")
+        .message("the mark `rect` shows its value by colour: give `encoding.color`")
+)]
+pub struct Chart {
+    /// Name of the chart, and of its files: NAME.svg and NAME.vl.json.
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// Title above the chart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 200))]
+    pub title: Option<String>,
+    /// What is drawn for each row.
+    pub mark: Mark,
+    /// Which columns are drawn.
+    pub encoding: Encodings,
+    /// A query over the sources that selects the data of this chart. Without
+    /// it the result of `spec.sql` is drawn. At most 5,000 rows are drawn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 32768))]
+    pub sql: Option<String>,
+    /// Width in pixels; 640 if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 100, max = 4000))]
+    pub width: Option<u32>,
+    /// Height in pixels; 400 if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 100, max = 4000))]
+    pub height: Option<u32>,
+}
+
+/// What is drawn for each row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Mark {
+    /// A bar from zero to `y`; bars of one `x` are stacked by `color`.
+    Bar,
+    /// A line through the rows in the order of `x`, one for each `color`.
+    Line,
+    /// A line with the area below it filled.
+    Area,
+    /// A point at `x` and `y`.
+    Point,
+    /// A cell of a heat map at `x` and `y`, its value shown by `color`.
+    Rect,
+}
+
+/// Which columns are drawn.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Encodings {
+    /// Horizontal position.
+    pub x: Encoding,
+    /// Vertical position.
+    pub y: Encoding,
+    /// Colour: of the series, or of the value for the mark `rect`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub color: Option<Encoding>,
+}
+
+/// One column, and how it is shown.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Encoding {
+    /// Name of the column.
+    #[schemars(length(min = 1, max = 256))]
+    pub field: String,
+    /// How the values are to be understood; if left out, numbers are
+    /// quantitative, dates temporal and everything else nominal.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    pub measurement_type: Option<MeasurementType>,
+    /// Title of the axis or of the legend; the column's name if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 200))]
+    pub title: Option<String>,
+}
+
+/// How values are to be understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum MeasurementType {
+    /// Numbers on a continuous scale.
+    Quantitative,
+    /// Names without an order.
+    Nominal,
+    /// Names or numbers in order.
+    Ordinal,
+    /// Points in time.
+    Temporal,
+}

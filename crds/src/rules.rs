@@ -1,0 +1,59 @@
+//! The CEL rules of the CRDs, evaluated here. The API server enforces them at
+//! admission; the operator checks them again in reconcile, so that an object
+//! that came in by another way (an older CRD, a restored backup) meets the
+//! same rules and the same messages.
+
+use std::sync::LazyLock;
+
+use kube::CustomResourceExt;
+use kube::core::cel::{CompiledSchema, compile_schema, validate_compiled};
+
+use crate::AnalysisJob;
+
+static ANALYSIS_JOB: LazyLock<CompiledSchema> = LazyLock::new(|| compile::<AnalysisJob>());
+
+/// Checks an object against the rules of its CRD.
+///
+/// # Errors
+/// The messages of the rules that are broken, each with the path of its field.
+pub fn check_analysis_job(job: &AnalysisJob) -> Result<(), Vec<String>> {
+    let value = match serde_json::to_value(job) {
+        Ok(value) => value,
+        Err(error) => return Err(vec![error.to_string()]),
+    };
+    check(&ANALYSIS_JOB, &value, None)
+}
+
+/// Checks an object, as JSON, against the rules for its creation or, with the
+/// object as it was before, for a change.
+///
+/// # Errors
+/// The messages of the rules that are broken, each with the path of its field.
+pub fn check_analysis_job_value(
+    value: &serde_json::Value,
+    previous: Option<&serde_json::Value>,
+) -> Result<(), Vec<String>> {
+    check(&ANALYSIS_JOB, value, previous)
+}
+
+fn check(
+    schema: &CompiledSchema,
+    value: &serde_json::Value,
+    previous: Option<&serde_json::Value>,
+) -> Result<(), Vec<String>> {
+    validate_compiled(schema, value, previous)
+        .map_err(|errors| errors.into_iter().map(|error| error.to_string()).collect())
+}
+
+fn compile<K: CustomResourceExt>() -> CompiledSchema {
+    let definition = K::crd();
+    let schema = definition
+        .spec
+        .versions
+        .first()
+        .and_then(|version| version.schema.as_ref())
+        .and_then(|schema| schema.open_api_v3_schema.as_ref())
+        .and_then(|schema| serde_json::to_value(schema).ok())
+        .unwrap_or_default();
+    compile_schema(&schema)
+}

@@ -1,0 +1,219 @@
+//! AnalysisJob: a batch/v1 Job that analyses data, and its result.
+//!
+//! ```text
+//!  AnalysisJob ──owns──▶ Job ──owns──▶ Pod (analysis-base run)
+//!       │                               │ summary: termination message
+//!       └──owns──▶ ConfigMap (result) ◀─┘ result: log, if it is for a ConfigMap
+//! ```
+
+pub mod apply;
+pub mod build;
+pub mod children;
+pub mod dereference;
+mod error;
+pub mod outcome;
+mod output_log;
+pub mod status;
+pub mod validate;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crds::AnalysisJob;
+use futures::StreamExt;
+use k8s_openapi::jiff::Timestamp;
+use kube::core::DeserializeGuard;
+use kube::runtime::controller::Action;
+use kube::runtime::events::EventType;
+use kube::runtime::reflector::{ObjectRef, store};
+use kube::runtime::{Controller, Predicate, PredicateConfig, WatchStreamExt, controller, predicates, watcher};
+use kube::{Api, Client, Resource, ResourceExt};
+
+pub use error::{Error, Rejection};
+
+use crate::children::Owner;
+use crate::context::Context;
+use crate::labels;
+use crate::metrics::Kind;
+use children::{WatchedJob, WatchedPod};
+
+/// What the controller watches: an AnalysisJob, or what is left of one that
+/// cannot be read. One bad object does not stop the others.
+pub type Guarded = DeserializeGuard<AnalysisJob>;
+
+/// An object whose reference leads nowhere is tried again at least this often:
+/// a person who has just made the missing Secret is waiting.
+const MISSING_REFERENCE_RETRY: Duration = Duration::from_secs(5);
+
+/// Reconciles AnalysisJobs, in one namespace or in all, until `stopped`.
+pub async fn run(
+    context: Context,
+    namespace: Option<&str>,
+    concurrency: u16,
+    stopped: impl Future<Output = ()> + Send + Sync + 'static,
+) {
+    let client = context.client.clone();
+    let jobs = context.jobs.follow(
+        watcher(scoped::<WatchedJob>(&client, namespace), children_config()).default_backoff(),
+    );
+    let pods = context.pods.follow(
+        watcher(scoped::<WatchedPod>(&client, namespace), children_config()).default_backoff(),
+    );
+
+    let (reader, writer) = store::<Guarded>();
+    let gone = context.clone();
+    let objects = watcher(scoped::<Guarded>(&client, namespace), watcher::Config::default().page_size(100))
+        .default_backoff()
+        .modify(|object| object.meta_mut().managed_fields = None)
+        .inspect(move |event| {
+            if let Ok(watcher::Event::Delete(object)) = event
+                && let Some(uid) = object.uid()
+            {
+                gone.statuses.forget(&uid);
+                gone.backoffs.succeeded(&uid);
+            }
+        })
+        .reflect(writer)
+        .applied_objects()
+        // A change of the status alone is the operator's own.
+        .predicate_filter(
+            predicates::generation.combine(predicates::labels).combine(predicates::annotations),
+            PredicateConfig::default(),
+        );
+
+    Controller::for_stream(objects, reader)
+        .reconcile_on(jobs.map(object_reference))
+        .reconcile_on(pods.map(object_reference))
+        .with_config(controller::Config::default().concurrency(concurrency))
+        .graceful_shutdown_on(stopped)
+        .run(reconcile, error_policy, Arc::new(context))
+        .for_each(|result| async move {
+            if let Err(error) = result {
+                report(&error);
+            }
+        })
+        .await;
+}
+
+fn scoped<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+where
+    K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>,
+{
+    match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    }
+}
+
+fn children_config() -> watcher::Config {
+    watcher::Config::default().labels(&labels::analysis_job_selector()).page_size(100)
+}
+
+fn object_reference(owner: Owner) -> ObjectRef<Guarded> {
+    ObjectRef::new(&owner.name).within(&owner.namespace)
+}
+
+/// Errors of reconciles were logged where they arose; what is left are those
+/// of the controller itself. An object that is gone is none of them.
+fn report(error: &controller::Error<Error, watcher::Error>) {
+    match error {
+        controller::Error::ObjectNotFound(_) | controller::Error::ReconcilerFailed(..) => {}
+        other => tracing::warn!(error = %other, "The controller of AnalysisJobs was interrupted and goes on."),
+    }
+}
+
+async fn reconcile(guarded: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Error> {
+    let _in_flight = context.metrics.reconcile(Kind::AnalysisJob);
+    context.jobs.wait_until_ready().await;
+    context.pods.wait_until_ready().await;
+    let uid = guarded.uid().unwrap_or_default();
+    let action = match &guarded.0 {
+        Ok(job) if job.metadata.deletion_timestamp.is_some() => Action::await_change(),
+        Ok(job) => reconcile_readable(job, &context).await?,
+        Err(invalid) => {
+            status::report_unreadable(invalid, &context).await?;
+            Action::await_change()
+        }
+    };
+    if action == Action::await_change() {
+        context.backoffs.succeeded(&uid);
+    }
+    Ok(action)
+}
+
+async fn reconcile_readable(job: &AnalysisJob, context: &Context) -> Result<Action, Error> {
+    let now = Timestamp::now();
+    let current = status::current(job, context);
+    if let Some(expiry) = status::expiry(job, &current) {
+        return expire(job, expiry, now, context).await;
+    }
+    if status::is_final(&current) {
+        return Ok(Action::await_change());
+    }
+
+    // dereference: reads what the specification refers to, and the children
+    let observed = dereference::dereference(job, context).await?;
+    // validate: pure
+    let validated = match validate::validate(job, &observed) {
+        Ok(validated) => validated,
+        Err(rejection) => {
+            status::report_rejection(job, &current, &rejection, now, context).await?;
+            if rejection.is_missing_reference() {
+                let uid = job.uid().unwrap_or_default();
+                return Ok(Action::requeue(context.backoffs.failed(&uid).min(MISSING_REFERENCE_RETRY)));
+            }
+            return Ok(Action::await_change());
+        }
+    };
+    // build: pure, cannot fail
+    let prepared = build::build(&validated, &context.analysis_images);
+    // apply: writes the children
+    let applied = match apply::apply(prepared, &observed, context).await {
+        Ok(applied) => applied,
+        Err(error) => {
+            status::report_refusal(job, &current, &error, now, context).await?;
+            return Err(error);
+        }
+    };
+    // status: writes what became of it
+    let outcome = outcome::outcome(&validated, &applied, &observed);
+    let written = status::report_outcome(job, &current, &outcome, now, context).await?;
+    Ok(match status::expiry(job, &written) {
+        Some(expiry) => Action::requeue(remaining(expiry, now)),
+        None => Action::await_change(),
+    })
+}
+
+async fn expire(job: &AnalysisJob, expiry: Timestamp, now: Timestamp, context: &Context) -> Result<Action, Error> {
+    if expiry > now {
+        return Ok(Action::requeue(remaining(expiry, now)));
+    }
+    apply::delete_expired(job, context).await?;
+    Ok(Action::await_change())
+}
+
+fn remaining(expiry: Timestamp, now: Timestamp) -> Duration {
+    // Up to the next whole second, so as not to come too early and again.
+    Duration::try_from(expiry.duration_since(now)).unwrap_or_default() + Duration::from_millis(500)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the signature that kube asks for")]
+fn error_policy(guarded: Arc<Guarded>, error: &Error, context: Arc<Context>) -> Action {
+    let wait = context.backoffs.failed(&guarded.uid().unwrap_or_default());
+    context.metrics.failed(Kind::AnalysisJob, error.reason());
+    tracing::warn!(
+        error = %error.chain(),
+        reason = error.reason(),
+        namespace = guarded.namespace(),
+        analysis_job = guarded.name_any(),
+        retry_in_milliseconds = wait.as_millis(),
+        "An AnalysisJob could not be reconciled and is tried again."
+    );
+    Action::requeue(wait)
+}
+
+/// Tells what happened to the object of an AnalysisJob, for a person.
+async fn warn(job: &AnalysisJob, context: &Context, reason: &str, note: &str) {
+    context.publish(job, EventType::Warning, reason, "Reconcile", note).await;
+}

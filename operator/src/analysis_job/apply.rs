@@ -1,0 +1,196 @@
+//! Writes the children. The only writes beside the status.
+
+use std::sync::Arc;
+
+use crds::AnalysisJob;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
+use kube::{Api, ResourceExt};
+use serde_json::json;
+
+use super::build::{Prepared, RunControl};
+use super::children::{JobState, WatchedJob};
+use super::dereference::{Observed, ResultFiles, read_job};
+use super::{Error, outcome};
+use crate::children::{Child, Owner};
+use crate::context::Context;
+use crate::labels;
+use crate::metrics::Write;
+
+/// The children as they are after the writes.
+#[derive(Clone, Debug, Default)]
+pub struct Applied {
+    /// The Job; `None` while it is made anew.
+    pub job: Option<Arc<JobState>>,
+    /// Name of the ConfigMap with the result, once it is written.
+    pub config_map: Option<String>,
+}
+
+/// Brings the children in line.
+///
+/// # Errors
+/// Those of the API server.
+pub async fn apply(prepared: Prepared, observed: &Observed, context: &Context) -> Result<Applied, Error> {
+    let Some(job) = &observed.job else {
+        return create(&prepared, context).await;
+    };
+    if job.deleting {
+        return Ok(Applied::default());
+    }
+    if job.end.is_some() {
+        let config_map = apply_config_map(&prepared, observed, context).await?;
+        return Ok(Applied { job: Some(Arc::clone(job)), config_map });
+    }
+    let stands_still = job.suspended && job.active == 0;
+    if stands_still && job.template_digest.as_deref() != Some(prepared.template_digest.as_str()) {
+        // The template of a Job cannot be changed. As it stands still, nothing
+        // is lost by making it anew.
+        delete(&prepared, job, context).await?;
+        return Ok(Applied::default());
+    }
+    if differs(prepared.run_control, job) {
+        let patched = patch(&prepared, context).await?;
+        return Ok(Applied { job: Some(patched), config_map: None });
+    }
+    Ok(Applied { job: Some(Arc::clone(job)), config_map: None })
+}
+
+/// Creates the Job. A plain create, not an apply: a Job of that name that is
+/// somebody else's, or that ran before, is never taken over.
+async fn create(prepared: &Prepared, context: &Context) -> Result<Applied, Error> {
+    let namespace = prepared.validated.namespace.as_str();
+    context
+        .network_policies
+        .ensure(&context.client, namespace, &context.metrics)
+        .await
+        .map_err(Error::ApplyNetworkPolicy)?;
+    let jobs: Api<Job> = Api::namespaced(context.client.clone(), namespace);
+    let parameters =
+        PostParams { field_manager: Some(labels::FIELD_MANAGER.to_owned()), ..PostParams::default() };
+    context.metrics.wrote(Write::CreateJob);
+    let known = match jobs.create(&parameters, &prepared.job).await {
+        Ok(created) => observe(created),
+        Err(kube::Error::Api(status)) if status.code == 409 => {
+            // Ours after all: created before the operator was restarted, and
+            // not yet told of by the watch. Or still there from a predecessor.
+            let found = read_job(&prepared.validated.job, context).await.map_err(Error::CreateJob)?;
+            found.ok_or(Error::CreateJob(kube::Error::Api(status))).map(Some)?
+        }
+        Err(error) => return Err(Error::CreateJob(error)),
+    };
+    Ok(Applied { job: known.map(|(owner, state)| remember(context, &owner, state)), config_map: None })
+}
+
+fn differs(wanted: RunControl, job: &JobState) -> bool {
+    wanted.suspend.is_some_and(|suspend| suspend != job.suspended)
+        || wanted.active_deadline_seconds != job.active_deadline_seconds
+        || Some(wanted.backoff_limit) != job.backoff_limit
+}
+
+/// Changes what may be changed of a Job. A merge patch of these fields, since
+/// an apply would have to repeat the template, which cannot be changed and
+/// may have been made by an earlier version of the operator.
+async fn patch(prepared: &Prepared, context: &Context) -> Result<Arc<JobState>, Error> {
+    let jobs: Api<WatchedJob> =
+        Api::namespaced(context.client.clone(), prepared.validated.namespace.as_str());
+    let wanted = prepared.run_control;
+    let mut spec = json!({
+        "activeDeadlineSeconds": wanted.active_deadline_seconds,
+        "backoffLimit": wanted.backoff_limit,
+    });
+    if let Some(suspend) = wanted.suspend {
+        spec["suspend"] = json!(suspend);
+    }
+    let parameters = PatchParams {
+        field_manager: Some(labels::FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    context.metrics.wrote(Write::PatchJob);
+    let patched = jobs
+        .patch(prepared.validated.name.as_str(), &parameters, &Patch::Merge(json!({ "spec": spec })))
+        .await
+        .map_err(Error::PatchJob)?;
+    let owner = owner(prepared);
+    let state = JobState::observe(patched).map(|(_, state)| state);
+    state.map(|state| remember(context, &owner, state)).ok_or_else(|| {
+        Error::PatchJob(kube::Error::Service("the Job has lost its labels: restore or delete it".into()))
+    })
+}
+
+async fn delete(prepared: &Prepared, job: &JobState, context: &Context) -> Result<(), Error> {
+    let jobs: Api<Job> = Api::namespaced(context.client.clone(), prepared.validated.namespace.as_str());
+    let parameters = DeleteParams {
+        propagation_policy: Some(PropagationPolicy::Background),
+        preconditions: Some(Preconditions { uid: Some(job.uid.clone()), resource_version: None }),
+        ..DeleteParams::default()
+    };
+    context.metrics.wrote(Write::DeleteJob);
+    match jobs.delete(&job.name, &parameters).await {
+        Ok(_) => Ok(()),
+        Err(error) if is_gone(&error) => Ok(()),
+        Err(error) => Err(Error::DeleteJob(error)),
+    }
+}
+
+async fn apply_config_map(
+    prepared: &Prepared,
+    observed: &Observed,
+    context: &Context,
+) -> Result<Option<String>, Error> {
+    let (Some(name), Some(ResultFiles::Read(files))) =
+        (&prepared.validated.result_config_map, &observed.files)
+    else {
+        return Ok(None);
+    };
+    let map = outcome::config_map(&prepared.validated, name, files);
+    let maps: Api<ConfigMap> =
+        Api::namespaced(context.client.clone(), prepared.validated.namespace.as_str());
+    context.metrics.wrote(Write::ApplyConfigMap);
+    maps.patch(name.as_str(), &PatchParams::apply(labels::FIELD_MANAGER).force(), &Patch::Apply(&map))
+        .await
+        .map_err(Error::ApplyConfigMap)?;
+    Ok(Some(name.to_string()))
+}
+
+/// Deletes an AnalysisJob that has expired, with all that belongs to it.
+///
+/// # Errors
+/// Those of the API server.
+pub async fn delete_expired(job: &AnalysisJob, context: &Context) -> Result<(), Error> {
+    let jobs: Api<AnalysisJob> =
+        Api::namespaced(context.client.clone(), &job.namespace().unwrap_or_default());
+    let parameters = DeleteParams {
+        propagation_policy: Some(PropagationPolicy::Background),
+        preconditions: Some(Preconditions { uid: job.uid(), resource_version: None }),
+        ..DeleteParams::default()
+    };
+    context.metrics.wrote(Write::DeleteExpired);
+    match jobs.delete(&job.name_any(), &parameters).await {
+        Ok(_) => Ok(()),
+        Err(error) if is_gone(&error) => Ok(()),
+        Err(error) => Err(Error::DeleteExpired(error)),
+    }
+}
+
+fn is_gone(error: &kube::Error) -> bool {
+    // 409: another object of the name, that of the precondition is gone.
+    matches!(error, kube::Error::Api(status) if status.code == 404 || status.code == 409)
+}
+
+fn observe(job: Job) -> Option<(Owner, JobState)> {
+    let value = serde_json::to_value(job).ok()?;
+    JobState::observe(serde_json::from_value(value).ok()?)
+}
+
+fn remember(context: &Context, owner: &Owner, state: JobState) -> Arc<JobState> {
+    context.jobs.insert(owner, state.clone());
+    Arc::new(state)
+}
+
+fn owner(prepared: &Prepared) -> Owner {
+    Owner {
+        namespace: prepared.validated.namespace.to_string(),
+        name: prepared.validated.name.to_string(),
+    }
+}

@@ -1,0 +1,260 @@
+//! The Job and the pods of an AnalysisJob, cut down to the facts that decide.
+
+use k8s_openapi::api::batch::v1::{Job, JobCondition};
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use kube::Resource;
+use kube::api::ObjectMeta;
+use serde::Deserialize;
+
+use super::build::CONTAINER;
+use crate::children::{Child, Owner};
+use crate::labels;
+
+/// A Job, as far as it is read.
+#[derive(Clone, Debug, Deserialize, Resource)]
+#[resource(inherit = Job)]
+pub struct WatchedJob {
+    metadata: ObjectMeta,
+    #[serde(default)]
+    spec: WatchedJobSpec,
+    #[serde(default)]
+    status: WatchedJobStatus,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WatchedJobSpec {
+    suspend: Option<bool>,
+    active_deadline_seconds: Option<i64>,
+    backoff_limit: Option<i32>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct WatchedJobStatus {
+    active: Option<i32>,
+    ready: Option<i32>,
+    failed: Option<i32>,
+    start_time: Option<Time>,
+    completion_time: Option<Time>,
+    conditions: Vec<JobCondition>,
+}
+
+/// What is known of a Job.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JobState {
+    /// Its name.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+    /// The uid of the AnalysisJob that owns it.
+    pub owner_uid: Option<String>,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+    /// Digest of what its pod template was made from.
+    pub template_digest: Option<String>,
+    /// Whether it is suspended.
+    pub suspended: bool,
+    /// Its deadline in seconds.
+    pub active_deadline_seconds: Option<i64>,
+    /// How often it is tried again.
+    pub backoff_limit: Option<i32>,
+    /// How many of its pods are not finished.
+    pub active: i32,
+    /// How many of its pods run.
+    pub ready: i32,
+    /// How many of its pods failed.
+    pub failed: i32,
+    /// When it started.
+    pub started_at: Option<Timestamp>,
+    /// How it ended, if it did.
+    pub end: Option<JobEnd>,
+}
+
+/// How a Job ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobEnd {
+    /// When.
+    pub at: Timestamp,
+    /// Why it failed: reason and message. `None` if it succeeded.
+    pub failure: Option<(String, String)>,
+}
+
+impl Child for JobState {
+    type Watched = WatchedJob;
+
+    fn observe(job: WatchedJob) -> Option<(Owner, Self)> {
+        let WatchedJob { metadata, spec, status } = job;
+        let owner = owner(&metadata)?;
+        let end = end(&status);
+        let controller = metadata
+            .owner_references
+            .as_ref()
+            .and_then(|references| references.iter().find(|reference| reference.controller == Some(true)));
+        let state = Self {
+            owner_uid: controller.map(|reference| reference.uid.clone()),
+            name: metadata.name.unwrap_or_default(),
+            uid: metadata.uid.unwrap_or_default(),
+            deleting: metadata.deletion_timestamp.is_some(),
+            template_digest: metadata
+                .annotations
+                .and_then(|mut annotations| annotations.remove(labels::TEMPLATE_DIGEST)),
+            suspended: spec.suspend.unwrap_or(false),
+            active_deadline_seconds: spec.active_deadline_seconds,
+            backoff_limit: spec.backoff_limit,
+            active: status.active.unwrap_or(0),
+            ready: status.ready.unwrap_or(0),
+            failed: status.failed.unwrap_or(0),
+            started_at: status.start_time.map(|time| time.0),
+            end,
+        };
+        Some((owner, state))
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+fn end(status: &WatchedJobStatus) -> Option<JobEnd> {
+    let holds = |condition_type: &str| {
+        status.conditions.iter().find(|condition| condition.type_ == condition_type && condition.status == "True")
+    };
+    let at = |condition: &JobCondition| {
+        condition.last_transition_time.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0)
+    };
+    if let Some(complete) = holds("Complete") {
+        let at = status.completion_time.as_ref().map_or_else(|| at(complete), |time| time.0);
+        return Some(JobEnd { at, failure: None });
+    }
+    holds("Failed").map(|failed| JobEnd {
+        at: at(failed),
+        failure: Some((
+            failed.reason.clone().unwrap_or_else(|| "JobFailed".to_owned()),
+            failed.message.clone().unwrap_or_default(),
+        )),
+    })
+}
+
+/// A pod, as far as it is read.
+#[derive(Clone, Debug, Deserialize, Resource)]
+#[resource(inherit = Pod)]
+pub struct WatchedPod {
+    metadata: ObjectMeta,
+    #[serde(default)]
+    status: WatchedPodStatus,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct WatchedPodStatus {
+    phase: Option<String>,
+    reason: Option<String>,
+    message: Option<String>,
+    conditions: Vec<WatchedPodCondition>,
+    container_statuses: Vec<ContainerStatus>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct WatchedPodCondition {
+    #[serde(rename = "type")]
+    condition_type: String,
+    status: String,
+    reason: Option<String>,
+    message: Option<String>,
+}
+
+/// What is known of a pod.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PodState {
+    /// Its name.
+    pub name: String,
+    /// When it was created.
+    pub created_at: Option<Timestamp>,
+    /// Why it does not run yet: reason and message.
+    pub waiting: Option<(String, String)>,
+    /// Whether its container runs.
+    pub running: bool,
+    /// How its container ended, if it did.
+    pub ended: Option<ContainerEnd>,
+}
+
+/// How a container ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContainerEnd {
+    /// Its exit code.
+    pub exit_code: i32,
+    /// The reason that the kubelet gives, such as `OOMKilled`.
+    pub reason: Option<String>,
+    /// What it left behind.
+    pub message: Option<String>,
+}
+
+impl Child for PodState {
+    type Watched = WatchedPod;
+
+    fn observe(pod: WatchedPod) -> Option<(Owner, Self)> {
+        let WatchedPod { metadata, status } = pod;
+        let owner = owner(&metadata)?;
+        let container = status.container_statuses.iter().find(|container| container.name == CONTAINER);
+        let state = container.and_then(|container| container.state.as_ref());
+        let ended = state.and_then(|state| state.terminated.as_ref()).map(|terminated| ContainerEnd {
+            exit_code: terminated.exit_code,
+            reason: terminated.reason.clone(),
+            message: terminated.message.clone(),
+        });
+        let ended = ended.or_else(|| evicted(&status));
+        let running = state.is_some_and(|state| state.running.is_some()) && ended.is_none();
+        let waiting = if running || ended.is_some() { None } else { waiting(&status, state) };
+        Some((
+            owner,
+            Self {
+                name: metadata.name.unwrap_or_default(),
+                created_at: metadata.creation_timestamp.map(|time| time.0),
+                waiting,
+                running,
+                ended,
+            },
+        ))
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+/// A pod that failed as a whole (evicted, its node lost) may have no state of
+/// its container.
+fn evicted(status: &WatchedPodStatus) -> Option<ContainerEnd> {
+    (status.phase.as_deref() == Some("Failed")).then(|| ContainerEnd {
+        exit_code: -1,
+        reason: status.reason.clone(),
+        message: status.message.clone(),
+    })
+}
+
+fn waiting(
+    status: &WatchedPodStatus,
+    state: Option<&k8s_openapi::api::core::v1::ContainerState>,
+) -> Option<(String, String)> {
+    let unscheduled = status
+        .conditions
+        .iter()
+        .find(|condition| condition.condition_type == "PodScheduled" && condition.status == "False");
+    if let Some(condition) = unscheduled {
+        return Some((
+            condition.reason.clone().unwrap_or_default(),
+            condition.message.clone().unwrap_or_default(),
+        ));
+    }
+    state.and_then(|state| state.waiting.as_ref()).map(|waiting| {
+        (waiting.reason.clone().unwrap_or_default(), waiting.message.clone().unwrap_or_default())
+    })
+}
+
+fn owner(metadata: &ObjectMeta) -> Option<Owner> {
+    let name = metadata.labels.as_ref()?.get(labels::ANALYSIS_JOB)?.clone();
+    Some(Owner { namespace: metadata.namespace.clone()?, name })
+}

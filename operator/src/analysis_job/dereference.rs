@@ -1,0 +1,240 @@
+//! Reads, and nothing but reads: the children, which are known from watches,
+//! and what the specification refers to.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use crds::AnalysisJob;
+use crds::analysis::OutputPart;
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret};
+use kube::api::{ListParams, ObjectMeta};
+use kube::{Api, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+
+use super::children::{JobState, PodState, WatchedPod};
+use super::{Error, output_log};
+use crate::children::{Child, Owner};
+use crate::context::Context;
+
+/// What was read.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    /// The Job, if there is one.
+    pub job: Option<Arc<JobState>>,
+    /// The pods of the Job.
+    pub pods: Vec<Arc<PodState>>,
+    /// What the specification refers to. Only read while there is no Job:
+    /// afterwards the pod itself says what it misses.
+    pub references: References,
+    /// The files of the result, if it is for a ConfigMap and the Job has
+    /// succeeded.
+    pub files: Option<ResultFiles>,
+}
+
+/// What is at the end of the references.
+#[derive(Clone, Debug, Default)]
+pub struct References {
+    /// Names of Secrets that do not exist.
+    pub missing_secrets: Vec<String>,
+    /// Names of claims that do not exist.
+    pub missing_claims: Vec<String>,
+    /// Names of ConfigMaps that do not exist.
+    pub missing_config_maps: Vec<String>,
+    /// ConfigMaps, with keys that they do not have.
+    pub missing_keys: Vec<(String, String)>,
+    /// A Job has the name that ours would get.
+    pub job_name_taken: bool,
+    /// A ConfigMap has the name that ours would get.
+    pub config_map_name_taken: bool,
+}
+
+/// The files of a result.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ResultFiles {
+    /// Their names and contents.
+    Read(BTreeMap<String, Vec<u8>>),
+    /// They cannot be had any more, for the reason given.
+    Lost(String),
+}
+
+/// Reads what a reconcile needs.
+///
+/// # Errors
+/// Those of the API server.
+pub async fn dereference(job: &AnalysisJob, context: &Context) -> Result<Observed, Error> {
+    let namespace = job.namespace().unwrap_or_default();
+    let owner = Owner { namespace: namespace.clone(), name: job.name_any() };
+    let uid = job.uid();
+    let children = context.jobs.of(&owner);
+    // An AnalysisJob that was deleted and made again under its name meets the
+    // Job of its predecessor until that is collected.
+    let own = children.iter().find(|child| child.owner_uid == uid).cloned();
+    let mut pods = match &own {
+        Some(_) => context.pods.of(&owner),
+        None => Vec::new(),
+    };
+
+    let Some(child) = own else {
+        let references = read_references(job, &namespace, uid.as_deref(), context).await?;
+        return Ok(Observed { references, ..Observed::default() });
+    };
+    // The watches of Jobs and of pods are independent: when the end of the Job
+    // is known first, its pods are read once.
+    if child.end.is_some() && !pods.iter().any(|pod| pod.ended.is_some()) {
+        pods = list_pods(&namespace, &child, context).await?;
+    }
+    let succeeded = child.end.as_ref().is_some_and(|end| end.failure.is_none());
+    let for_config_map = job.spec.output.as_ref().is_some_and(|output| output.config_map.is_some());
+    let files =
+        if succeeded && for_config_map { Some(read_files(&namespace, &pods, context).await?) } else { None };
+    Ok(Observed { job: Some(child), pods, references: References::default(), files })
+}
+
+async fn list_pods(namespace: &str, job: &JobState, context: &Context) -> Result<Vec<Arc<PodState>>, Error> {
+    let pods: Api<WatchedPod> = Api::namespaced(context.client.clone(), namespace);
+    let selector = format!("batch.kubernetes.io/controller-uid={}", job.uid);
+    let list = pods.list(&ListParams::default().labels(&selector)).await.map_err(Error::ReadPods)?;
+    Ok(list.items.into_iter().filter_map(PodState::observe).map(|(_, pod)| Arc::new(pod)).collect())
+}
+
+async fn read_files(namespace: &str, pods: &[Arc<PodState>], context: &Context) -> Result<ResultFiles, Error> {
+    let Some(pod) = pods.iter().find(|pod| pod.ended.as_ref().is_some_and(|ended| ended.exit_code == 0)) else {
+        return Ok(ResultFiles::Lost("its pod is gone".to_owned()));
+    };
+    let pods: Api<Pod> = Api::namespaced(context.client.clone(), namespace);
+    let parts: Vec<OutputPart> = match output_log::read(&pods, &pod.name).await {
+        Ok(parts) => parts,
+        Err(output_log::Error::Gone(reason)) => return Ok(ResultFiles::Lost(reason)),
+        Err(output_log::Error::Kubernetes(source)) => {
+            return Err(Error::ReadReference { kind: "log of Pod", name: pod.name.clone(), source });
+        }
+        Err(output_log::Error::Interrupted(error)) => return Err(Error::ReadOutput(error)),
+    };
+    Ok(match output_log::assemble(parts) {
+        Ok(files) => ResultFiles::Read(files),
+        Err(error) => ResultFiles::Lost(error.to_string()),
+    })
+}
+
+async fn read_references(
+    job: &AnalysisJob,
+    namespace: &str,
+    uid: Option<&str>,
+    context: &Context,
+) -> Result<References, Error> {
+    let reader = Reader { context, namespace };
+    let mut references = References::default();
+    for name in secrets(job) {
+        if reader.metadata::<Secret>("Secret", name).await?.is_none() {
+            references.missing_secrets.push(name.to_owned());
+        }
+    }
+    for name in claims(job) {
+        if reader.metadata::<PersistentVolumeClaim>("PersistentVolumeClaim", name).await?.is_none() {
+            references.missing_claims.push(name.to_owned());
+        }
+    }
+    for source in job.spec.sources.iter().filter_map(|source| source.config_map.as_ref()) {
+        match reader.config_map_keys(&source.name).await? {
+            None => references.missing_config_maps.push(source.name.clone()),
+            Some(keys) if !keys.contains(&source.key) => {
+                references.missing_keys.push((source.name.clone(), source.key.clone()));
+            }
+            Some(_) => {}
+        }
+    }
+    // The Job of a deleted predecessor has our labels; any other is a
+    // stranger's and must not be taken over.
+    if let Some(metadata) = reader.metadata::<Job>("Job", &job.name_any()).await? {
+        references.job_name_taken = !is_controlled_by(&metadata, uid);
+    }
+    if let Some(name) = job.spec.output.as_ref().and_then(|output| config_map_name(job, output))
+        && let Some(metadata) = reader.metadata::<ConfigMap>("ConfigMap", &name).await?
+    {
+        references.config_map_name_taken = !is_controlled_by(&metadata, uid);
+    }
+    Ok(references)
+}
+
+/// Name of the ConfigMap that an output goes to, if it goes to one.
+#[must_use]
+pub fn config_map_name(job: &AnalysisJob, output: &crds::analysis::Output) -> Option<String> {
+    let place = output.config_map.as_ref()?;
+    Some(place.name.clone().unwrap_or_else(|| format!("{}-result", job.name_any())))
+}
+
+fn secrets(job: &AnalysisJob) -> Vec<&str> {
+    let sources = job.spec.sources.iter().filter_map(|source| source.uri.as_ref()?.secret.as_ref());
+    let output = job.spec.output.iter().filter_map(|output| output.s3.as_ref()).map(|s3| &s3.secret);
+    distinct(sources.chain(output).map(|secret| secret.name.as_str()))
+}
+
+fn claims(job: &AnalysisJob) -> Vec<&str> {
+    let sources = job.spec.sources.iter().filter_map(|source| source.persistent_volume_claim.as_ref());
+    let output = job.spec.output.iter().filter_map(|output| output.persistent_volume_claim.as_ref());
+    distinct(sources.chain(output).map(|claim| claim.claim_name.as_str()))
+}
+
+fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut names: Vec<&str> = names.collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+fn is_controlled_by(metadata: &ObjectMeta, uid: Option<&str>) -> bool {
+    metadata
+        .owner_references
+        .iter()
+        .flatten()
+        .any(|reference| reference.controller == Some(true) && Some(reference.uid.as_str()) == uid)
+}
+
+struct Reader<'a> {
+    context: &'a Context,
+    namespace: &'a str,
+}
+
+impl Reader<'_> {
+    async fn metadata<K>(&self, kind: &'static str, name: &str) -> Result<Option<ObjectMeta>, Error>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + DeserializeOwned + Clone + Debug,
+    {
+        let api: Api<K> = Api::namespaced(self.context.client.clone(), self.namespace);
+        let found = api.get_metadata_opt(name).await;
+        let found = found.map_err(|source| Error::ReadReference { kind, name: name.to_owned(), source })?;
+        Ok(found.map(|object| object.metadata))
+    }
+
+    async fn config_map_keys(&self, name: &str) -> Result<Option<Vec<String>>, Error> {
+        let api: Api<ConfigMap> = Api::namespaced(self.context.client.clone(), self.namespace);
+        let found = api.get_opt(name).await.map_err(|source| Error::ReadReference {
+            kind: "ConfigMap",
+            name: name.to_owned(),
+            source,
+        })?;
+        Ok(found.map(|map| {
+            let text = map.data.unwrap_or_default().into_keys();
+            text.chain(map.binary_data.unwrap_or_default().into_keys()).collect()
+        }))
+    }
+}
+
+/// Whether a Job that exists already is known to be ours: used when creating
+/// it is answered with "already exists".
+///
+/// # Errors
+/// Those of the API server.
+pub async fn read_job(
+    job: &AnalysisJob,
+    context: &Context,
+) -> Result<Option<(Owner, JobState)>, kube::Error> {
+    let namespace = job.namespace().unwrap_or_default();
+    let jobs: Api<super::children::WatchedJob> = Api::namespaced(context.client.clone(), &namespace);
+    let found = jobs.get_opt(&job.name_any()).await?;
+    let uid = job.uid();
+    Ok(found.and_then(JobState::observe).filter(|(_, state)| state.owner_uid == uid))
+}

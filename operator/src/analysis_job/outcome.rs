@@ -1,0 +1,283 @@
+//! What became of an AnalysisJob, told from its children. Pure.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crds::analysis::{FailureReason, OutputStatus, RunSummary, WrittenFile, exit_code};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::ObjectMeta;
+
+use super::apply::Applied;
+use super::children::{ContainerEnd, JobEnd, JobState, PodState};
+use super::dereference::{Observed, ResultFiles};
+use super::validate::ValidatedAnalysisJob;
+use crate::labels;
+use crate::names::ObjectName;
+
+/// What became of an AnalysisJob.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// Where it stands.
+    pub stage: Stage,
+    /// Name of the Job.
+    pub job_name: String,
+    /// When the Job started.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// How many of its pods failed.
+    pub failed_attempts: i32,
+    /// What the pod left behind.
+    pub summary: Option<RunSummary>,
+    /// Where the result is.
+    pub output: Option<OutputStatus>,
+}
+
+/// Where an AnalysisJob stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// It is told not to run, by its specification or by a queueing system.
+    Suspended {
+        /// Who told it, and what to do.
+        message: String,
+    },
+    /// Its pod does not run yet.
+    Pending {
+        /// What it waits for.
+        message: String,
+    },
+    /// Its pod runs.
+    Running,
+    /// It has ended well.
+    Succeeded {
+        /// What there is to say about it.
+        message: String,
+    },
+    /// It has ended badly.
+    Failed {
+        /// Why, in one word.
+        reason: String,
+        /// Why, and what to do.
+        message: String,
+    },
+}
+
+/// Tells what became of an AnalysisJob.
+#[must_use]
+pub fn outcome(validated: &ValidatedAnalysisJob, applied: &Applied, observed: &Observed) -> Outcome {
+    let job = applied.job.as_deref();
+    let summary = latest_end(&observed.pods).and_then(|end| read_summary(&end));
+    let stage = match job {
+        None => Stage::Pending { message: "The Job is being made anew".to_owned() },
+        Some(job) => match &job.end {
+            Some(end) => ended(job, end, &observed.pods, summary.as_ref(), observed.files.as_ref()),
+            None => under_way(validated, job, &observed.pods),
+        },
+    };
+    let succeeded = matches!(stage, Stage::Succeeded { .. });
+    Outcome {
+        job_name: validated.name.to_string(),
+        started_at: job.and_then(|job| job.started_at),
+        ended_at: job.and_then(|job| job.end.as_ref()).map(|end| end.at),
+        failed_attempts: job.map_or(0, |job| job.failed),
+        output: if succeeded { output(validated, applied, summary.as_ref()) } else { None },
+        summary: if job.is_some_and(|job| job.end.is_some()) { summary } else { None },
+        stage,
+    }
+}
+
+/// The ConfigMap with a result. Text is kept readable, anything else is kept
+/// as bytes.
+#[must_use]
+pub fn config_map(
+    validated: &ValidatedAnalysisJob,
+    name: &ObjectName,
+    files: &BTreeMap<String, Vec<u8>>,
+) -> ConfigMap {
+    let mut data = BTreeMap::new();
+    let mut binary_data = BTreeMap::new();
+    for (file, bytes) in files {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => drop(data.insert(file.clone(), text.to_owned())),
+            Err(_) => drop(binary_data.insert(file.clone(), ByteString(bytes.clone()))),
+        }
+    }
+    ConfigMap {
+        metadata: ObjectMeta {
+            name: Some(name.to_string()),
+            namespace: Some(validated.namespace.to_string()),
+            labels: Some(labels::analysis_job(&validated.name)),
+            owner_references: Some(vec![validated.owner_reference.clone()]),
+            ..ObjectMeta::default()
+        },
+        data: Some(data).filter(|data| !data.is_empty()),
+        binary_data: Some(binary_data).filter(|data| !data.is_empty()),
+        immutable: None,
+    }
+}
+
+fn under_way(validated: &ValidatedAnalysisJob, job: &JobState, pods: &[Arc<PodState>]) -> Stage {
+    if job.suspended {
+        let message = if validated.job.spec.suspend {
+            "Suspended: set spec.suspend to false to run the analysis"
+        } else {
+            "Waiting in its queue: a queueing system has suspended the Job"
+        };
+        return Stage::Suspended { message: message.to_owned() };
+    }
+    if job.ready > 0 || pods.iter().any(|pod| pod.running) {
+        return Stage::Running;
+    }
+    let message = match latest(pods) {
+        Some(PodState { waiting: Some((reason, message)), .. }) if is_telling(reason) => {
+            if message.is_empty() {
+                format!("The pod does not run yet: {reason}")
+            } else {
+                format!("The pod does not run yet: {reason}: {message}")
+            }
+        }
+        _ if job.failed > 0 => "The analysis failed and is tried again".to_owned(),
+        _ => "Waiting for the pod to start".to_owned(),
+    };
+    Stage::Pending { message }
+}
+
+/// Every pod passes through some states of waiting; they say nothing and are
+/// not worth a write.
+fn is_telling(reason: &str) -> bool {
+    !matches!(reason, "" | "ContainerCreating" | "PodInitializing")
+}
+
+fn ended(
+    job: &JobState,
+    end: &JobEnd,
+    pods: &[Arc<PodState>],
+    summary: Option<&RunSummary>,
+    files: Option<&ResultFiles>,
+) -> Stage {
+    let Some((reason, message)) = &end.failure else {
+        if let Some(ResultFiles::Lost(why)) = files {
+            return Stage::Failed {
+                reason: "ResultLost".to_owned(),
+                message: format!(
+                    "The analysis succeeded, but its result could not be brought into the ConfigMap: {why}. Create the AnalysisJob again, or choose a claim or s3 as output"
+                ),
+            };
+        }
+        let message = summary.map_or_else(
+            || "The analysis succeeded. Its pod left no summary".to_owned(),
+            |summary| summary.message.clone(),
+        );
+        return Stage::Succeeded { message };
+    };
+    failed(job, reason, message, latest_end(pods).as_ref(), summary)
+}
+
+fn failed(
+    job: &JobState,
+    job_reason: &str,
+    job_message: &str,
+    end: Option<&ContainerEnd>,
+    summary: Option<&RunSummary>,
+) -> Stage {
+    let stage = |reason: &str, message: String| Stage::Failed { reason: reason.to_owned(), message };
+    if job_reason == "DeadlineExceeded" {
+        let seconds = job.active_deadline_seconds.unwrap_or_default();
+        return stage(
+            job_reason,
+            format!("The analysis did not end within its {seconds} s: raise spec.activeDeadlineSeconds, or make it smaller"),
+        );
+    }
+    let attempts = if job_reason == "BackoffLimitExceeded" && job.failed > 1 {
+        format!(" (failed {} times)", job.failed)
+    } else {
+        String::new()
+    };
+    if let Some((failure, summary)) = summary.and_then(|summary| Some((summary.failure?, summary))) {
+        return stage(reason_of(failure), format!("{}{attempts}", summary.message));
+    }
+    match end {
+        Some(end) if end.reason.as_deref() == Some("OOMKilled") => stage(
+            reason_of(FailureReason::MemoryExhausted),
+            "The pod was killed because it used all of its memory: raise spec.workload.resources.limits.memory"
+                .to_owned(),
+        ),
+        Some(end) => {
+            let said = end.message.as_deref().and_then(last_line).map_or_else(String::new, |line| format!(": {line}"));
+            let reason = end.reason.as_deref().unwrap_or("Error");
+            let what = match end.exit_code {
+                code if code < 0 => format!("The pod failed ({reason}){said}{attempts}"),
+                code => format!("The pod ended with exit code {code} ({reason}){said}{attempts}"),
+            };
+            stage("PodFailed", what)
+        }
+        None => stage(job_reason, format!("{job_message}{attempts}")),
+    }
+}
+
+fn reason_of(failure: FailureReason) -> &'static str {
+    match failure {
+        FailureReason::InvalidSpecification => "InvalidSpecification",
+        FailureReason::SourceNotFound => "SourceNotFound",
+        FailureReason::AccessDenied => "AccessDenied",
+        FailureReason::SourceUnavailable => "SourceUnavailable",
+        FailureReason::InvalidData => "InvalidData",
+        FailureReason::InvalidQuery => "InvalidQuery",
+        FailureReason::QueryFailed => "QueryFailed",
+        FailureReason::InvalidChart => "InvalidChart",
+        FailureReason::MemoryExhausted => "MemoryExhausted",
+        FailureReason::DiskExhausted => "DiskExhausted",
+        FailureReason::OutputTooLarge => "OutputTooLarge",
+        FailureReason::OutputUnavailable => "OutputUnavailable",
+        FailureReason::Interrupted => "Interrupted",
+        FailureReason::InternalError => "InternalError",
+    }
+}
+
+fn output(
+    validated: &ValidatedAnalysisJob,
+    applied: &Applied,
+    summary: Option<&RunSummary>,
+) -> Option<OutputStatus> {
+    let output = validated.specification.output.as_ref()?;
+    let files: Vec<WrittenFile> = summary.map(|summary| summary.files.clone()).unwrap_or_default();
+    if let Some(name) = &applied.config_map {
+        return Some(OutputStatus { location: format!("configmap/{name}"), config_map: Some(name.clone()), files });
+    }
+    if let Some(claim) = &output.persistent_volume_claim {
+        let location = format!("pvc/{}/{}", claim.claim_name, claim.path);
+        return Some(OutputStatus { location, config_map: None, files });
+    }
+    let s3 = output.s3.as_ref()?;
+    Some(OutputStatus { location: s3.url.clone(), config_map: None, files })
+}
+
+fn latest(pods: &[Arc<PodState>]) -> Option<&PodState> {
+    pods.iter().map(AsRef::as_ref).max_by_key(|pod| (pod.created_at, pod.name.clone()))
+}
+
+/// How the last pod ended; one that ended well counts over all others.
+fn latest_end(pods: &[Arc<PodState>]) -> Option<ContainerEnd> {
+    let ended = || pods.iter().filter(|pod| pod.ended.is_some());
+    let well = ended().find(|pod| pod.ended.as_ref().is_some_and(|end| end.exit_code == 0));
+    let last = || ended().max_by_key(|pod| (pod.created_at, pod.name.clone()));
+    well.or_else(last).and_then(|pod| pod.ended.clone())
+}
+
+fn read_summary(end: &ContainerEnd) -> Option<RunSummary> {
+    let summary: RunSummary = serde_json::from_str(end.message.as_deref()?).ok()?;
+    // A summary counts only with the exit code that belongs to it: the log's
+    // end, read in place of a message, could look like one.
+    let expected = match summary.failure {
+        None => 0,
+        Some(failure) if failure.is_retryable() => exit_code::TEMPORARY,
+        Some(_) => exit_code::PERMANENT,
+    };
+    (end.exit_code == expected).then_some(summary)
+}
+
+fn last_line(text: &str) -> Option<&str> {
+    text.lines().rev().map(str::trim).find(|line| !line.is_empty())
+}

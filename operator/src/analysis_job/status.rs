@@ -1,0 +1,265 @@
+//! From what became of an AnalysisJob to its status, and writing it: only if
+//! it differs from the one that is there.
+
+use crds::analysis::AnalysisJobStatus;
+use crds::{AnalysisJob, condition};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use kube::api::{Patch, PatchParams};
+use kube::core::error_boundary::InvalidObject;
+use kube::core::{ObjectMeta, PartialObjectMeta, PartialObjectMetaExt};
+use kube::runtime::events::EventType;
+use kube::{Api, Resource, ResourceExt};
+use serde_json::json;
+
+use super::outcome::{Outcome, Stage};
+use super::{Error, Rejection, warn};
+use crate::conditions::{self, Desired};
+use crate::context::Context;
+use crate::labels;
+use crate::metrics::Write;
+
+/// The status as it is, own writes included that the watch has not told of.
+#[must_use]
+pub fn current(job: &AnalysisJob, context: &Context) -> AnalysisJobStatus {
+    context.statuses.newest(
+        &job.uid().unwrap_or_default(),
+        job.metadata.resource_version.as_deref(),
+        job.status.as_ref(),
+    )
+}
+
+/// Whether nothing more will happen.
+#[must_use]
+pub fn is_final(status: &AnalysisJobStatus) -> bool {
+    status.completion_time.is_some()
+}
+
+/// When an AnalysisJob that has ended is to be deleted, if ever.
+#[must_use]
+pub fn expiry(job: &AnalysisJob, status: &AnalysisJobStatus) -> Option<Timestamp> {
+    let ended = status.completion_time.as_ref()?.0;
+    let seconds = job.spec.ttl_seconds_after_finished?;
+    ended.checked_add(SignedDuration::from_secs(i64::from(seconds))).ok()
+}
+
+/// Writes what became of an AnalysisJob, and tells of a failure by an event.
+///
+/// # Errors
+/// Those of the API server.
+pub async fn report_outcome(
+    job: &AnalysisJob,
+    current: &AnalysisJobStatus,
+    outcome: &Outcome,
+    now: Timestamp,
+    context: &Context,
+) -> Result<AnalysisJobStatus, Error> {
+    let status = from_outcome(job, current, outcome, now);
+    write(job, current, &status, context).await?;
+    if let Stage::Failed { reason, message } = &outcome.stage
+        && !is_final(current)
+    {
+        warn(job, context, reason, message).await;
+    }
+    Ok(status)
+}
+
+/// The status that says what became of an AnalysisJob.
+#[must_use]
+pub fn from_outcome(
+    job: &AnalysisJob,
+    current: &AnalysisJobStatus,
+    outcome: &Outcome,
+    now: Timestamp,
+) -> AnalysisJobStatus {
+    let (ready, complete, reason, message) = match &outcome.stage {
+        Stage::Suspended { message } => (false, false, "Suspended", message.as_str()),
+        Stage::Pending { message } => (false, false, "Pending", message.as_str()),
+        Stage::Running => (true, false, "Running", "The analysis runs"),
+        Stage::Succeeded { message } => (true, true, "Succeeded", message.as_str()),
+        Stage::Failed { reason, message } => (false, false, reason.as_str(), message.as_str()),
+    };
+    let desired = vec![
+        accepted(),
+        desired(condition::READY, ready, reason, message),
+        desired(condition::COMPLETE, complete, reason, message),
+    ];
+    let ended = matches!(outcome.stage, Stage::Succeeded { .. } | Stage::Failed { .. });
+    let summary = outcome.summary.as_ref();
+    AnalysisJobStatus {
+        observed_generation: job.metadata.generation,
+        conditions: conditions::merge(&current.conditions, desired, job.metadata.generation, now),
+        job_name: Some(outcome.job_name.clone()),
+        start_time: outcome.started_at.map(Time),
+        completion_time: if ended { Some(Time(outcome.ended_at.unwrap_or(now))) } else { None },
+        failed_attempts: Some(outcome.failed_attempts).filter(|count| *count > 0),
+        rows_read: summary.map(|summary| summary.rows_read),
+        bytes_read: summary.map(|summary| summary.bytes_read),
+        rows_written: summary.map(|summary| summary.rows_written),
+        duration: summary.map(|summary| in_words(summary.duration_milliseconds)),
+        duration_milliseconds: summary.map(|summary| summary.duration_milliseconds),
+        peak_memory_bytes: summary.map(|summary| summary.peak_memory_bytes),
+        output: outcome.output.clone(),
+        preview: summary
+            .map(|summary| conditions::cut(summary.preview.clone(), 1024))
+            .filter(|preview| !preview.is_empty()),
+    }
+}
+
+/// Writes that an AnalysisJob is not accepted.
+///
+/// # Errors
+/// Those of the API server.
+pub async fn report_rejection(
+    job: &AnalysisJob,
+    current: &AnalysisJobStatus,
+    rejection: &Rejection,
+    now: Timestamp,
+    context: &Context,
+) -> Result<(), Error> {
+    let (reason, message) = (rejection.reason(), rejection.to_string());
+    let desired = [condition::ACCEPTED, condition::READY, condition::COMPLETE]
+        .map(|condition_type| desired(condition_type, false, reason, &message));
+    let status = AnalysisJobStatus {
+        observed_generation: job.metadata.generation,
+        conditions: conditions::merge(&current.conditions, desired.into(), job.metadata.generation, now),
+        ..current.clone()
+    };
+    if write(job, current, &status, context).await? {
+        warn(job, context, reason, &message).await;
+    }
+    Ok(())
+}
+
+/// Writes that the API server refused a child, as far as it did.
+///
+/// # Errors
+/// Those of the API server.
+pub async fn report_refusal(
+    job: &AnalysisJob,
+    current: &AnalysisJobStatus,
+    error: &Error,
+    now: Timestamp,
+    context: &Context,
+) -> Result<(), Error> {
+    let Some(refusal) = error.refusal() else {
+        return Ok(());
+    };
+    let message = format!("The API server refuses what the analysis needs, which is tried again: {refusal}");
+    let desired = vec![
+        accepted(),
+        desired(condition::READY, false, error.reason(), &message),
+        desired(condition::COMPLETE, false, error.reason(), &message),
+    ];
+    let status = AnalysisJobStatus {
+        observed_generation: job.metadata.generation,
+        conditions: conditions::merge(&current.conditions, desired, job.metadata.generation, now),
+        ..current.clone()
+    };
+    if write(job, current, &status, context).await? {
+        warn(job, context, error.reason(), &message).await;
+    }
+    Ok(())
+}
+
+/// Writes to an AnalysisJob that cannot be read that it cannot: it came in
+/// past the checks of its CRD, or from another version of it.
+///
+/// # Errors
+/// Those of the API server.
+pub async fn report_unreadable(invalid: &InvalidObject, context: &Context) -> Result<(), Error> {
+    let metadata = &invalid.metadata;
+    let message = format!("The object cannot be read: {}", invalid.error);
+    let uid = metadata.uid.clone().unwrap_or_default();
+    let current =
+        context.statuses.newest(&uid, metadata.resource_version.as_deref(), None);
+    let generation = metadata.generation;
+    if current.observed_generation == generation && current.observed_generation.is_some() {
+        return Ok(());
+    }
+    let desired = [condition::ACCEPTED, condition::READY, condition::COMPLETE]
+        .map(|condition_type| desired(condition_type, false, "Unreadable", &message));
+    let status = AnalysisJobStatus {
+        observed_generation: generation,
+        conditions: conditions::merge(&[], desired.into(), generation, Timestamp::now()),
+        ..AnalysisJobStatus::default()
+    };
+    patch(metadata, &status, context).await?;
+    let object: PartialObjectMeta<AnalysisJob> = metadata.clone().into_response_partial();
+    context.publish(&object, EventType::Warning, "Unreadable", "Reconcile", &message).await;
+    Ok(())
+}
+
+/// Writes a status if it differs. Returns whether it did.
+async fn write(
+    job: &AnalysisJob,
+    current: &AnalysisJobStatus,
+    status: &AnalysisJobStatus,
+    context: &Context,
+) -> Result<bool, Error> {
+    if current == status {
+        return Ok(false);
+    }
+    patch(&job.metadata, status, context).await?;
+    Ok(true)
+}
+
+async fn patch(metadata: &ObjectMeta, status: &AnalysisJobStatus, context: &Context) -> Result<(), Error> {
+    let namespace = metadata.namespace.clone().unwrap_or_default();
+    let name = metadata.name.clone().unwrap_or_default();
+    let jobs: Api<PartialObjectMeta<AnalysisJob>> = Api::namespaced(context.client.clone(), &namespace);
+    let body = json!({
+        "apiVersion": AnalysisJob::api_version(&()),
+        "kind": AnalysisJob::kind(&()),
+        // The uid makes this a status of this object and of no successor.
+        "metadata": { "name": name, "uid": metadata.uid },
+        "status": status,
+    });
+    context.metrics.wrote(Write::ApplyStatus);
+    let parameters = PatchParams::apply(labels::FIELD_MANAGER).force();
+    let patched = match jobs.patch_status(&name, &parameters, &Patch::Apply(&body)).await {
+        Ok(patched) => patched,
+        // Deleted in the meantime, or replaced: there is nothing to write to.
+        Err(kube::Error::Api(answer)) if answer.code == 404 || answer.code == 409 => return Ok(()),
+        Err(error) => return Err(Error::ApplyStatus(error)),
+    };
+    context.statuses.remember(
+        metadata.uid.as_deref().unwrap_or_default(),
+        patched.metadata.resource_version.as_deref(),
+        status.clone(),
+    );
+    Ok(())
+}
+
+fn accepted() -> Desired {
+    desired(condition::ACCEPTED, true, "Valid", "The specification is valid")
+}
+
+fn desired(condition_type: &'static str, holds: bool, reason: &str, message: &str) -> Desired {
+    Desired { condition_type, holds, reason: reason.to_owned(), message: message.to_owned() }
+}
+
+/// A length of time as people say it: `85ms`, `1.25s`, `2m05s`, `1h02m`.
+fn in_words(milliseconds: i64) -> String {
+    let seconds = milliseconds / 1000;
+    match milliseconds {
+        ..1_000 => format!("{milliseconds}ms"),
+        1_000..60_000 => format!("{seconds}.{:02}s", milliseconds % 1000 / 10),
+        60_000..3_600_000 => format!("{}m{:02}s", seconds / 60, seconds % 60),
+        _ => format!("{}h{:02}m", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_of_time_are_said_in_two_units_at_most() {
+        for (milliseconds, words) in
+            [(0, "0ms"), (999, "999ms"), (1_250, "1.25s"), (125_000, "2m05s"), (3_720_000, "1h02m")]
+        {
+            assert_eq!(in_words(milliseconds), words);
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! What the operator is told at its start: by flags, or by environment
+//! variables of the same meaning, which is how the chart sets them.
+
+use std::net::SocketAddr;
+
+use clap::Parser;
+use crds::workload::ImagePullPolicy;
+
+/// The Kubernetes operator of ai-saas-platform.
+#[derive(Clone, Debug, Parser)]
+#[command(version)]
+pub struct Arguments {
+    /// Namespaces to work in, separated by commas. All of them if left out.
+    #[arg(long, env = "WATCH_NAMESPACES", value_delimiter = ',')]
+    pub watch_namespaces: Vec<String>,
+
+    /// Where /livez, /readyz and /metrics are served.
+    #[arg(long, env = "LISTEN_ADDRESS", default_value = "0.0.0.0:8080")]
+    pub listen_address: SocketAddr,
+
+    /// Image of the pods of AnalysisJobs, unless an AnalysisJob names its own.
+    #[arg(long, env = "ANALYSIS_BASE_IMAGE")]
+    pub analysis_base_image: String,
+
+    /// When images are pulled: Always, IfNotPresent or Never.
+    #[arg(long, env = "IMAGE_PULL_POLICY", value_parser = parse_pull_policy, default_value = "IfNotPresent")]
+    pub image_pull_policy: ImagePullPolicy,
+
+    /// Secrets with the credentials of the registry, separated by commas.
+    /// They must exist in the namespace of each workload.
+    #[arg(long, env = "IMAGE_PULL_SECRETS", value_delimiter = ',')]
+    pub image_pull_secrets: Vec<String>,
+
+    /// How many objects are reconciled at the same time.
+    #[arg(long, env = "CONCURRENCY", default_value_t = 16)]
+    pub concurrency: u16,
+
+    /// Which log lines are written, as in `info` or `info,kube=debug`.
+    #[arg(long, env = "LOG", default_value = "info")]
+    pub log: String,
+}
+
+fn parse_pull_policy(text: &str) -> Result<ImagePullPolicy, String> {
+    match text {
+        "Always" => Ok(ImagePullPolicy::Always),
+        "IfNotPresent" => Ok(ImagePullPolicy::IfNotPresent),
+        "Never" => Ok(ImagePullPolicy::Never),
+        other => Err(format!("`{other}` is none of Always, IfNotPresent and Never")),
+    }
+}

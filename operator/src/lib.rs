@@ -1,0 +1,35 @@
+//! The operator: turns what is declared as custom resources into workloads,
+//! and reports back what becomes of them.
+//!
+//! ```text
+//!              ┌────────── one folder for each kind ───────────┐
+//!  watch ───▶  dereference ─▶ validate ─▶ build ─▶ apply ─▶ status
+//!              reads          pure        pure     writes   writes
+//!                 ▲                                   │
+//!                 └────── children (watched) ◀────────┘
+//! ```
+//!
+//! A reconcile never acts on what an event said: it reads the state of the
+//! object and of its children, and brings the one in line with the other.
+//! Running it again changes nothing; running it after a crash finishes what
+//! was begun.
+
+pub mod analysis_job;
+pub mod arguments;
+pub mod backoff;
+pub mod children;
+pub mod conditions;
+pub mod context;
+pub mod generate;
+pub mod http;
+pub mod labels;
+pub mod metrics;
+pub mod names;
+pub mod network_policy;
+pub mod pods;
+pub mod rbac;
+mod run;
+pub mod telemetry;
+
+pub use arguments::Arguments;
+pub use run::run;

@@ -1,0 +1,97 @@
+//! The NetworkPolicy of the analysis pods: one for each namespace that has
+//! AnalysisJobs, since it is the same for all of them.
+//!
+//! Nothing may connect to these pods. They may connect to wherever data are,
+//! but not to the link-local addresses, where clouds serve the credentials of
+//! a node.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::networking::v1::{IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyPeer, NetworkPolicySpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use kube::api::{ObjectMeta, Patch, PatchParams};
+use kube::{Api, Client};
+
+use crate::labels;
+use crate::metrics::{Metrics, Write};
+
+/// Name of the policy in each namespace.
+pub const NAME: &str = "ai-saas-platform-analysis";
+/// How long a policy that was seen to be right is taken to be so still.
+const TRUST: Duration = Duration::from_secs(300);
+
+/// The policy as it should be.
+#[must_use]
+pub fn build(namespace: &str) -> NetworkPolicy {
+    let own = [
+        ("app.kubernetes.io/component", labels::ANALYSIS_JOB_COMPONENT),
+        ("app.kubernetes.io/managed-by", labels::MANAGED_BY),
+    ];
+    let own = own.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let block = |cidr: &str, except: &str| NetworkPolicyPeer {
+        ip_block: Some(IPBlock { cidr: cidr.to_owned(), except: Some(vec![except.to_owned()]) }),
+        ..NetworkPolicyPeer::default()
+    };
+    NetworkPolicy {
+        metadata: ObjectMeta {
+            name: Some(NAME.to_owned()),
+            namespace: Some(namespace.to_owned()),
+            labels: Some(
+                own.clone()
+                    .into_iter()
+                    .chain([("app.kubernetes.io/part-of".to_owned(), "ai-saas-platform".to_owned())])
+                    .collect(),
+            ),
+            ..ObjectMeta::default()
+        },
+        spec: Some(NetworkPolicySpec {
+            pod_selector: Some(LabelSelector {
+                match_labels: Some(own.into_iter().collect()),
+                ..LabelSelector::default()
+            }),
+            policy_types: Some(vec!["Ingress".to_owned(), "Egress".to_owned()]),
+            ingress: None,
+            egress: Some(vec![NetworkPolicyEgressRule {
+                to: Some(vec![block("0.0.0.0/0", "169.254.0.0/16"), block("::/0", "fe80::/10")]),
+                ports: None,
+            }]),
+        }),
+    }
+}
+
+/// Sees to it that the policy is there before a pod is.
+#[derive(Debug, Default)]
+pub struct NetworkPolicies {
+    seen: Mutex<HashMap<String, Instant>>,
+}
+
+impl NetworkPolicies {
+    /// Reads the policy of a namespace and writes it if it is not as it
+    /// should be. What was seen to be right is not read again for five
+    /// minutes.
+    ///
+    /// # Errors
+    /// Those of the API server.
+    pub async fn ensure(&self, client: &Client, namespace: &str, metrics: &Metrics) -> Result<(), kube::Error> {
+        if self.is_trusted(namespace) {
+            return Ok(());
+        }
+        let policies: Api<NetworkPolicy> = Api::namespaced(client.clone(), namespace);
+        let desired = build(namespace);
+        let current = policies.get_opt(NAME).await?;
+        if current.and_then(|policy| policy.spec) != desired.spec {
+            metrics.wrote(Write::ApplyNetworkPolicy);
+            policies.patch(NAME, &PatchParams::apply(labels::FIELD_MANAGER).force(), &Patch::Apply(&desired)).await?;
+        }
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(namespace.to_owned(), Instant::now());
+        Ok(())
+    }
+
+    fn is_trusted(&self, namespace: &str) -> bool {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.retain(|_, at| at.elapsed() < TRUST);
+        seen.contains_key(namespace)
+    }
+}

@@ -1,0 +1,155 @@
+//! What every pod that the operator makes has in common, whatever the kind:
+//! it passes the PodSecurity profile `restricted`, has no token, cannot write
+//! to its image, and has requests and limits.
+
+use std::collections::BTreeMap;
+
+use crds::WorkloadSpec;
+use crds::workload::ImagePullPolicy;
+use k8s_openapi::api::core::v1::{
+    Capabilities, Container, EnvVar, EnvVarSource, LocalObjectReference, PodSecurityContext, PodSpec,
+    ResourceFieldSelector, ResourceRequirements, SeccompProfile, SecurityContext,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+
+/// The user and group of the processes when nothing else is asked for: the
+/// number that distroless images made customary for `nonroot`.
+const NON_ROOT: i64 = 65532;
+
+/// Images and pulling, as the operator was told at its start.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ImageDefaults {
+    /// The image of the service.
+    pub image: String,
+    /// When it is pulled.
+    pub pull_policy: ImagePullPolicy,
+    /// Secrets with the credentials of the registry.
+    pub pull_secrets: Vec<String>,
+}
+
+/// Requests and limits where a workload names none.
+#[derive(Clone, Copy, Debug)]
+pub struct DefaultResources {
+    /// Requests by resource.
+    pub requests: &'static [(&'static str, &'static str)],
+    /// Limits by resource.
+    pub limits: &'static [(&'static str, &'static str)],
+}
+
+/// A pod with one container. `container` has what is particular to it: its
+/// name, arguments, variables and mounts.
+#[must_use]
+pub fn restricted(
+    container: Container,
+    workload: &WorkloadSpec,
+    images: &ImageDefaults,
+    resources: DefaultResources,
+) -> PodSpec {
+    let identity = workload.security_context.clone().unwrap_or_default();
+    let own_names: Vec<String> = container.env.iter().flatten().map(|variable| variable.name.clone()).collect();
+    // The operator's variables come first, so that those of the user can
+    // refer to them, and cannot be replaced.
+    let mut variables = container.env.unwrap_or_default();
+    variables.extend(workload.env.iter().filter(|variable| !own_names.contains(&variable.name)).cloned());
+
+    let mut pull_secrets = workload.image_pull_secrets.clone();
+    pull_secrets.extend(images.pull_secrets.iter().map(|name| LocalObjectReference { name: name.clone() }));
+
+    PodSpec {
+        containers: vec![Container {
+            image: Some(workload.image.clone().unwrap_or_else(|| images.image.clone())),
+            image_pull_policy: Some(pull_policy(workload.image_pull_policy.unwrap_or(images.pull_policy))),
+            env: Some(variables).filter(|variables| !variables.is_empty()),
+            resources: Some(with_defaults(workload.resources.clone().unwrap_or_default(), resources)),
+            security_context: Some(SecurityContext {
+                allow_privilege_escalation: Some(false),
+                capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
+                read_only_root_filesystem: Some(true),
+                run_as_non_root: Some(true),
+                ..SecurityContext::default()
+            }),
+            ..container
+        }],
+        security_context: Some(PodSecurityContext {
+            run_as_non_root: Some(true),
+            run_as_user: Some(identity.run_as_user.unwrap_or(NON_ROOT)),
+            run_as_group: Some(identity.run_as_group.unwrap_or(NON_ROOT)),
+            fs_group: Some(identity.fs_group.unwrap_or(NON_ROOT)),
+            // A volume with many files is not gone through at every start.
+            fs_group_change_policy: Some("OnRootMismatch".to_owned()),
+            supplemental_groups: Some(identity.supplemental_groups).filter(|groups| !groups.is_empty()),
+            seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None }),
+            ..PodSecurityContext::default()
+        }),
+        automount_service_account_token: Some(false),
+        // Variables for every Service of the namespace break pods where there
+        // are thousands ("argument list too long").
+        enable_service_links: Some(false),
+        service_account_name: workload.service_account_name.clone(),
+        image_pull_secrets: Some(pull_secrets).filter(|secrets| !secrets.is_empty()),
+        node_selector: Some(workload.node_selector.clone()).filter(|selector| !selector.is_empty()),
+        tolerations: Some(workload.tolerations.clone()).filter(|tolerations| !tolerations.is_empty()),
+        affinity: workload.affinity.clone(),
+        priority_class_name: workload.priority_class_name.clone(),
+        ..PodSpec::default()
+    }
+}
+
+/// A variable with a limit of the container, in whole units of `divisor`
+/// (rounded up), so that a program knows what it may use.
+#[must_use]
+pub fn limit_variable(name: &str, container: &str, resource: &str, divisor: &str) -> EnvVar {
+    EnvVar {
+        name: name.to_owned(),
+        value: None,
+        value_from: Some(EnvVarSource {
+            resource_field_ref: Some(ResourceFieldSelector {
+                container_name: Some(container.to_owned()),
+                resource: format!("limits.{resource}"),
+                divisor: Some(Quantity(divisor.to_owned())),
+            }),
+            ..EnvVarSource::default()
+        }),
+    }
+}
+
+fn with_defaults(mut resources: ResourceRequirements, defaults: DefaultResources) -> ResourceRequirements {
+    let limits = resources.limits.get_or_insert_default();
+    for (resource, quantity) in defaults.limits {
+        limits.entry((*resource).to_owned()).or_insert_with(|| Quantity((*quantity).to_owned()));
+    }
+    let asked_limits = limits.clone();
+    let requests = resources.requests.get_or_insert_default();
+    for (resource, quantity) in defaults.requests {
+        if requests.contains_key(*resource) {
+            continue;
+        }
+        // A default request must not exceed a small limit that a user chose:
+        // such a pod would be refused. Quantities are compared by the API
+        // server alone, so a chosen limit becomes the request, as Kubernetes
+        // itself does it.
+        let chosen = asked_limits.get(*resource).filter(|limit| {
+            !defaults.limits.iter().any(|(name, value)| name == resource && limit.0 == **value)
+        });
+        let quantity = chosen.cloned().unwrap_or_else(|| Quantity((*quantity).to_owned()));
+        requests.insert((*resource).to_owned(), quantity);
+    }
+    resources
+}
+
+/// Labels or annotations of a user with those of the operator over them.
+#[must_use]
+pub fn merged(user: &BTreeMap<String, String>, own: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let mut merged = user.clone();
+    merged.extend(own);
+    merged
+}
+
+fn pull_policy(policy: ImagePullPolicy) -> String {
+    match policy {
+        ImagePullPolicy::Always => "Always",
+        ImagePullPolicy::IfNotPresent => "IfNotPresent",
+        ImagePullPolicy::Never => "Never",
+    }
+    .to_owned()
+}

@@ -1,0 +1,107 @@
+//! Starting and stopping.
+
+use std::future::Future;
+
+use anyhow::Context as _;
+use futures::future::{join_all, select};
+use kube::Client;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::Arguments;
+use crate::analysis_job;
+use crate::children::Children;
+use crate::context::Context;
+use crate::http::{Readiness, router};
+use crate::pods::ImageDefaults;
+use crate::telemetry;
+
+/// Runs the operator until it is told to stop (SIGTERM or SIGINT). Reconciles
+/// that are under way then are finished.
+///
+/// # Errors
+/// If no API server can be found, or the listening address is taken.
+pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    telemetry::start(&arguments.log)?;
+    let stopping = stopping()?;
+    let client = Client::try_default().await.context(
+        "no Kubernetes API server is configured: run in a pod with a service account, or set KUBECONFIG",
+    )?;
+    let images = ImageDefaults {
+        image: arguments.analysis_base_image.clone(),
+        pull_policy: arguments.image_pull_policy,
+        pull_secrets: arguments.image_pull_secrets.iter().filter(|name| !name.is_empty()).cloned().collect(),
+    };
+    let context = Context::new(client, images);
+
+    let readiness = Readiness::default();
+    let listener = TcpListener::bind(arguments.listen_address)
+        .await
+        .with_context(|| format!("cannot listen on {}", arguments.listen_address))?;
+    let server = tokio::spawn({
+        let app = router(context.metrics.clone(), readiness.clone());
+        let stopped = until(stopping.clone());
+        async move { axum::serve(listener, app).with_graceful_shutdown(stopped).await }
+    });
+
+    // One watch and one index for each namespace, or one for all of them.
+    let mut scopes: Vec<Option<String>> =
+        arguments.watch_namespaces.iter().filter(|name| !name.is_empty()).cloned().map(Some).collect();
+    if scopes.is_empty() {
+        scopes.push(None);
+    }
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        namespaces = ?arguments.watch_namespaces,
+        analysis_base_image = arguments.analysis_base_image,
+        "The operator starts."
+    );
+    let contexts: Vec<Context> = scopes
+        .iter()
+        .map(|_| Context { jobs: Children::default(), pods: Children::default(), ..context.clone() })
+        .collect();
+    let all_ready = {
+        let contexts = contexts.clone();
+        let readiness = readiness.clone();
+        async move {
+            for context in &contexts {
+                context.jobs.wait_until_ready().await;
+                context.pods.wait_until_ready().await;
+            }
+            readiness.set(true);
+            tracing::info!("The state of the cluster has been read.");
+        }
+    };
+    let ready = tokio::spawn(all_ready);
+
+    let controllers = scopes.iter().zip(contexts).map(|(namespace, context)| {
+        analysis_job::run(context, namespace.as_deref(), arguments.concurrency, until(stopping.clone()))
+    });
+    join_all(controllers).await;
+    readiness.set(false);
+    ready.abort();
+    server.await.context("the server of /livez, /readyz and /metrics ended badly")??;
+    tracing::info!("The operator has stopped.");
+    Ok(())
+}
+
+/// A value that becomes true when the process is told to stop.
+fn stopping() -> anyhow::Result<watch::Receiver<bool>> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let (sender, receiver) = watch::channel(false);
+    tokio::spawn(async move {
+        select(Box::pin(terminate.recv()), Box::pin(interrupt.recv())).await;
+        tracing::info!("The operator was told to stop, and finishes what it has begun.");
+        sender.send_replace(true);
+    });
+    Ok(receiver)
+}
+
+fn until(mut stopping: watch::Receiver<bool>) -> impl Future<Output = ()> + Send + Sync + 'static {
+    async move {
+        // The sender is kept until it has sent.
+        let _ = stopping.wait_for(|stop| *stop).await;
+    }
+}
