@@ -63,6 +63,7 @@ pub struct Metrics {
     errors: Family<ErrorLabels, Counter>,
     writes: Family<WriteLabel, Counter>,
     in_flight: Family<KindLabel, Gauge>,
+    resident_memory: Gauge,
 }
 
 impl Default for Metrics {
@@ -85,7 +86,14 @@ impl Default for Metrics {
         registry.register("reconcile_errors", "Reconciles that failed, by the reason", errors.clone());
         registry.register("api_writes", "Writes to the API server", writes.clone());
         registry.register("reconciles_in_flight", "Reconciles under way", in_flight.clone());
-        Self { registry: Arc::new(registry), reconciles, durations, errors, writes, in_flight }
+        let resident_memory = Gauge::default();
+        registry.register_with_unit(
+            "resident_memory",
+            "Memory that the process holds",
+            Unit::Bytes,
+            resident_memory.clone(),
+        );
+        Self { registry: Arc::new(registry), reconciles, durations, errors, writes, in_flight, resident_memory }
     }
 }
 
@@ -114,6 +122,9 @@ impl Metrics {
     /// # Errors
     /// If a counter cannot be written as text.
     pub fn render(&self) -> Result<String, std::fmt::Error> {
+        if let Some(bytes) = resident_memory_bytes() {
+            self.resident_memory.set(bytes);
+        }
         let mut rendered = String::new();
         text::encode(&mut rendered, &self.registry)?;
         Ok(rendered)
@@ -123,6 +134,14 @@ impl Metrics {
         self.durations.get_or_create(&KindLabel { kind }).observe(took.as_secs_f64());
         self.in_flight.get_or_create(&KindLabel { kind }).dec();
     }
+}
+
+/// Memory that this process holds, as the kernel counts it (`proc(5)`).
+fn resident_memory_bytes() -> Option<i64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kibibytes: i64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kibibytes * 1024)
 }
 
 /// A reconcile under way.

@@ -1,0 +1,158 @@
+//! What an AnalysisJob becomes, seen whole.
+
+use ai_saas_platform_operator::analysis_job::build::{Prepared, build};
+use ai_saas_platform_operator::analysis_job::dereference::{Observed, References};
+use ai_saas_platform_operator::analysis_job::validate::validate;
+use ai_saas_platform_operator::pods::ImageDefaults;
+use crds::AnalysisJob;
+use crds::workload::ImagePullPolicy;
+use k8s_openapi::api::core::v1::PodSpec;
+
+fn job(spec: &str) -> AnalysisJob {
+    let indented: String = spec.lines().map(|line| format!("  {line}\n")).collect();
+    serde_yaml_ng::from_str(&format!(
+        "apiVersion: aisaas.dev/v1alpha1\nkind: AnalysisJob\nmetadata:\n  name: penguins\n  namespace: demo\n  uid: 5f0c8f0e-0000-4000-8000-000000000001\n  generation: 1\nspec:\n{indented}"
+    ))
+    .unwrap()
+}
+
+fn images() -> ImageDefaults {
+    ImageDefaults {
+        image: "registry.example/analysis-base:1".to_owned(),
+        pull_policy: ImagePullPolicy::IfNotPresent,
+        pull_secrets: vec!["registry".to_owned()],
+    }
+}
+
+fn built(job: &AnalysisJob) -> Prepared {
+    build(&validate(job, &Observed::default()).unwrap(), &images())
+}
+
+fn pod(prepared: &Prepared) -> &PodSpec {
+    prepared.job.spec.as_ref().unwrap().template.spec.as_ref().unwrap()
+}
+
+const SMALLEST: &str = "sources: [{name: numbers, format: csv, inline: \"a\\n1\\n\"}]\nsql: select a from numbers";
+
+const LARGEST: &str = r"
+sources:
+  - {name: penguins, format: csv, csv: {nullValues: [NA]}, configMap: {name: penguins-data, key: penguins.csv}}
+  - {name: flights, format: parquet, persistentVolumeClaim: {claimName: flights, path: 2013/}}
+  - {name: planes, format: csv, uri: {url: 's3://bucket/planes.csv', endpoint: 'http://store:9000', secret: {name: store}}}
+profile: {source: penguins}
+charts:
+  - {name: sizes, mark: point, sql: select 1 as x, encoding: {x: {field: x}, y: {field: x}}}
+output: {format: parquet, persistentVolumeClaim: {claimName: flights, path: results}}
+suspend: true
+activeDeadlineSeconds: 60
+backoffLimit: 1
+workload:
+  image: own/image:2
+  imagePullPolicy: Always
+  resources: {limits: {memory: 64Mi}, requests: {cpu: '1'}}
+  env: [{name: RUST_LOG, value: debug}, {name: MEMORY_LIMIT_BYTES, value: '1'}]
+  nodeSelector: {disk: fast}
+  tolerations: [{key: batch, operator: Exists}]
+  priorityClassName: low
+  serviceAccountName: analyst
+  securityContext: {runAsUser: 1000, fsGroup: 2000, supplementalGroups: [3000]}
+  podLabels: {team: birds, app.kubernetes.io/name: mine}
+  podAnnotations: {note: hello}
+";
+
+#[test]
+fn the_smallest_analysis_job_becomes_this_job() {
+    insta::assert_snapshot!(serde_yaml_ng::to_string(&built(&job(SMALLEST)).job).unwrap());
+}
+
+#[test]
+fn the_largest_analysis_job_becomes_this_job() {
+    insta::assert_snapshot!(serde_yaml_ng::to_string(&built(&job(LARGEST)).job).unwrap());
+}
+
+#[test]
+fn a_namespace_gets_this_network_policy() {
+    insta::assert_snapshot!(serde_yaml_ng::to_string(&built(&job(SMALLEST)).network_policy).unwrap());
+}
+
+#[test]
+fn the_variables_of_the_operator_cannot_be_replaced() {
+    let prepared = built(&job(LARGEST));
+    let variables = pod(&prepared).containers[0].env.as_ref().unwrap();
+    let limits: Vec<_> = variables.iter().filter(|variable| variable.name == "MEMORY_LIMIT_BYTES").collect();
+    assert_eq!(limits.len(), 1);
+    assert!(limits[0].value_from.is_some());
+    assert!(variables.iter().any(|variable| variable.name == "RUST_LOG"));
+}
+
+#[test]
+fn a_small_limit_lowers_the_default_request() {
+    let prepared = built(&job(LARGEST));
+    let resources = pod(&prepared).containers[0].resources.clone().unwrap();
+    assert_eq!(resources.requests.unwrap()["memory"].0, "64Mi");
+    assert_eq!(resources.limits.unwrap()["cpu"].0, "2");
+}
+
+#[test]
+fn a_queue_decides_when_a_job_starts() {
+    let mut queued = job(SMALLEST);
+    queued.metadata.labels = Some([("kueue.x-k8s.io/queue-name".to_owned(), "team".to_owned())].into());
+    let prepared = built(&queued);
+    assert_eq!(prepared.job.spec.as_ref().unwrap().suspend, None);
+    assert_eq!(prepared.job.metadata.labels.as_ref().unwrap()["kueue.x-k8s.io/queue-name"], "team");
+    queued.spec.suspend = true;
+    assert_eq!(built(&queued).job.spec.unwrap().suspend, Some(true));
+}
+
+#[test]
+fn the_image_of_the_operator_does_not_count_as_a_change_of_the_template() {
+    let validated = validate(&job(SMALLEST), &Observed::default()).unwrap();
+    let upgraded = ImageDefaults { image: "registry.example/analysis-base:2".to_owned(), ..images() };
+    assert_eq!(build(&validated, &images()).template_digest, build(&validated, &upgraded).template_digest);
+    let larger = job(&format!("{SMALLEST}\nworkload: {{resources: {{limits: {{memory: 2Gi}}}}}}"));
+    assert_ne!(built(&larger).template_digest, built(&job(SMALLEST)).template_digest);
+}
+
+#[test]
+fn what_is_missing_is_named_with_what_to_do() {
+    let check = |references: References, expected: &str| {
+        let observed = Observed { references, ..Observed::default() };
+        let rejection = validate(&job(LARGEST), &observed).unwrap_err();
+        assert_eq!(rejection.to_string(), expected);
+        assert!(rejection.is_missing_reference());
+    };
+    check(
+        References { missing_secrets: vec!["store".to_owned()], ..References::default() },
+        "Secret `store` does not exist in this namespace: create it, and the analysis starts by itself",
+    );
+    check(
+        References {
+            missing_keys: vec![("penguins-data".to_owned(), "penguins.csv".to_owned())],
+            ..References::default()
+        },
+        "ConfigMap `penguins-data` has no key `penguins.csv`: add it, and the analysis starts by itself",
+    );
+    check(
+        References { job_name_taken: true, ..References::default() },
+        "Job `penguins` exists and does not belong to this AnalysisJob: delete it, or choose another name",
+    );
+}
+
+#[test]
+fn rules_of_the_custom_resource_hold_in_reconcile_too() {
+    let mut both = job(LARGEST);
+    both.spec.sql = Some("select 1".to_owned());
+    let rejection = validate(&both, &Observed::default()).unwrap_err();
+    assert_eq!(rejection.reason(), "InvalidSpecification");
+    assert!(rejection.to_string().contains("give exactly one of `sql` and `profile`"), "{rejection}");
+}
+
+#[test]
+fn inline_data_are_bounded_together() {
+    let source = |index: usize| {
+        format!("  - {{name: s{index}, format: csv, inline: \"{}\"}}\n", "1,".repeat(16_000))
+    };
+    let sources: String = (0..8).map(source).collect();
+    let rejection = validate(&job(&format!("sources:\n{sources}sql: select 1")), &Observed::default()).unwrap_err();
+    assert_eq!(rejection.reason(), "SpecificationTooLarge");
+}
