@@ -16,6 +16,8 @@ pub use profile::Profile;
 pub use source::{
     Column, ColumnType, Compression, CsvOptions, JsonLinesOptions, Source, SourceFormat, UriSource,
 };
-pub use specification::{AnalysisSpecification, OUTPUT_MARKER, OutputPart, SPECIFICATION_ANNOTATION, exit_code, paths};
+pub use specification::{
+    AnalysisSpecification, OUTPUT_MARKER, OutputPart, SPECIFICATION_ANNOTATION, exit_code, paths,
+};
 pub use status::{AnalysisJobStatus, OutputStatus, WrittenFile};
 pub use summary::{FailureReason, RunSummary, SUMMARY_LIMIT_BYTES};

@@ -10,7 +10,7 @@ use kube::core::cel::{CompiledSchema, compile_schema, validate_compiled};
 
 use crate::AnalysisJob;
 
-static ANALYSIS_JOB: LazyLock<CompiledSchema> = LazyLock::new(|| compile::<AnalysisJob>());
+static ANALYSIS_JOB: LazyLock<CompiledSchema> = LazyLock::new(compile::<AnalysisJob>);
 
 /// Checks an object against the rules of its CRD.
 ///

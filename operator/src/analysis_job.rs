@@ -27,7 +27,9 @@ use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
 use kube::runtime::events::EventType;
 use kube::runtime::reflector::{ObjectRef, store};
-use kube::runtime::{Controller, Predicate, PredicateConfig, WatchStreamExt, controller, predicates, watcher};
+use kube::runtime::{
+    Controller, Predicate, PredicateConfig, WatchStreamExt, controller, predicates, watcher,
+};
 use kube::{Api, Client, Resource, ResourceExt};
 
 pub use error::{Error, Rejection};
@@ -54,12 +56,12 @@ pub async fn run(
     stopped: impl Future<Output = ()> + Send + Sync + 'static,
 ) {
     let client = context.client.clone();
-    let jobs = context.jobs.follow(
-        watcher(scoped::<WatchedJob>(&client, namespace), children_config()).default_backoff(),
-    );
-    let pods = context.pods.follow(
-        watcher(scoped::<WatchedPod>(&client, namespace), children_config()).default_backoff(),
-    );
+    let jobs = context
+        .jobs
+        .follow(watcher(scoped::<WatchedJob>(&client, namespace), children_config()).default_backoff());
+    let pods = context
+        .pods
+        .follow(watcher(scoped::<WatchedPod>(&client, namespace), children_config()).default_backoff());
 
     let (reader, writer) = store::<Guarded>();
     let gone = context.clone();
@@ -83,8 +85,8 @@ pub async fn run(
         );
 
     Controller::for_stream(objects, reader)
-        .reconcile_on(jobs.map(object_reference))
-        .reconcile_on(pods.map(object_reference))
+        .reconcile_on(jobs.map(|owner| object_reference(&owner)))
+        .reconcile_on(pods.map(|owner| object_reference(&owner)))
         .with_config(controller::Config::default().concurrency(concurrency))
         .graceful_shutdown_on(stopped)
         .run(reconcile, error_policy, Arc::new(context))
@@ -110,7 +112,7 @@ fn children_config() -> watcher::Config {
     watcher::Config::default().labels(&labels::analysis_job_selector()).page_size(100)
 }
 
-fn object_reference(owner: Owner) -> ObjectRef<Guarded> {
+fn object_reference(owner: &Owner) -> ObjectRef<Guarded> {
     ObjectRef::new(&owner.name).within(&owner.namespace)
 }
 
@@ -119,7 +121,9 @@ fn object_reference(owner: Owner) -> ObjectRef<Guarded> {
 fn report(error: &controller::Error<Error, watcher::Error>) {
     match error {
         controller::Error::ObjectNotFound(_) | controller::Error::ReconcilerFailed(..) => {}
-        other => tracing::warn!(error = %other, "The controller of AnalysisJobs was interrupted and goes on."),
+        other => {
+            tracing::warn!(error = %other, "The controller of AnalysisJobs was interrupted and goes on.");
+        }
     }
 }
 
@@ -185,7 +189,12 @@ async fn reconcile_readable(job: &AnalysisJob, context: &Context) -> Result<Acti
     })
 }
 
-async fn expire(job: &AnalysisJob, expiry: Timestamp, now: Timestamp, context: &Context) -> Result<Action, Error> {
+async fn expire(
+    job: &AnalysisJob,
+    expiry: Timestamp,
+    now: Timestamp,
+    context: &Context,
+) -> Result<Action, Error> {
     if expiry > now {
         return Ok(Action::requeue(remaining(expiry, now)));
     }

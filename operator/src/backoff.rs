@@ -50,7 +50,10 @@ mod tests {
         let backoffs = Backoffs::default();
         for failures in 0..40 {
             let wait = backoffs.failed("a");
-            assert!(wait <= longest_wait(failures) && wait >= longest_wait(failures) / 2, "{failures}: {wait:?}");
+            assert!(
+                wait <= longest_wait(failures) && wait >= longest_wait(failures) / 2,
+                "{failures}: {wait:?}"
+            );
         }
         assert_eq!(longest_wait(40), LONGEST);
     }

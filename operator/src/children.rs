@@ -178,7 +178,10 @@ mod tests {
         children.of(&of(owner)).iter().map(|leaf| leaf.0.clone()).collect()
     }
 
-    async fn follow(children: &Children<Leaf>, events: Vec<watcher::Event<(&'static str, &'static str)>>) -> usize {
+    async fn follow(
+        children: &Children<Leaf>,
+        events: Vec<watcher::Event<(&'static str, &'static str)>>,
+    ) -> usize {
         children.follow(futures::stream::iter(events.into_iter().map(Ok))).collect::<Vec<_>>().await.len()
     }
 
@@ -205,7 +208,8 @@ mod tests {
     #[tokio::test]
     async fn changes_replace_by_name_and_deletions_leave_nothing_behind() {
         let children = Children::default();
-        follow(&children, vec![watcher::Event::Apply(("a", "one")), watcher::Event::Apply(("a", "one"))]).await;
+        follow(&children, vec![watcher::Event::Apply(("a", "one")), watcher::Event::Apply(("a", "one"))])
+            .await;
         assert_eq!(names(&children, "a"), ["one"]);
         follow(&children, vec![watcher::Event::Delete(("a", "one"))]).await;
         assert_eq!(children.owners(), 0);

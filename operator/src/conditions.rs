@@ -23,7 +23,12 @@ pub struct Desired {
 /// Brings conditions in line: the time of the last change is kept where the
 /// status did not change.
 #[must_use]
-pub fn merge(current: &[Condition], desired: Vec<Desired>, generation: Option<i64>, now: Timestamp) -> Vec<Condition> {
+pub fn merge(
+    current: &[Condition],
+    desired: Vec<Desired>,
+    generation: Option<i64>,
+    now: Timestamp,
+) -> Vec<Condition> {
     desired
         .into_iter()
         .map(|desired| {

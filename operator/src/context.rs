@@ -12,7 +12,7 @@ use crate::analysis_job::children::{JobState, PodState};
 use crate::backoff::Backoffs;
 use crate::children::Children;
 use crate::labels;
-use crate::metrics::{Metrics, Write};
+use crate::metrics::{ApiWrite, Metrics};
 use crate::network_policy::NetworkPolicies;
 use crate::pods::ImageDefaults;
 
@@ -40,7 +40,10 @@ pub struct Context {
 
 impl std::fmt::Debug for Context {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Context").field("analysis_images", &self.analysis_images).finish_non_exhaustive()
+        formatter
+            .debug_struct("Context")
+            .field("analysis_images", &self.analysis_images)
+            .finish_non_exhaustive()
     }
 }
 
@@ -62,6 +65,13 @@ impl Context {
         }
     }
 
+    /// The same context for another scope of watches: with nothing known of its
+    /// children yet.
+    #[must_use]
+    pub fn scoped(&self) -> Self {
+        Self { jobs: Children::default(), pods: Children::default(), ..self.clone() }
+    }
+
     /// Publishes an event about an object. An event that cannot be published
     /// is logged and nothing more: what it says is also in a condition.
     pub async fn publish<K>(&self, object: &K, event_type: EventType, reason: &str, action: &str, note: &str)
@@ -77,7 +87,7 @@ impl Context {
             action: action.to_owned(),
             secondary: None,
         };
-        self.metrics.wrote(Write::PublishEvent);
+        self.metrics.wrote(ApiWrite::PublishEvent);
         if let Err(error) = self.recorder.publish(&event, &object.object_ref(&())).await {
             tracing::warn!(%error, object = object.name_any(), reason, "An event could not be published.");
         }
@@ -115,7 +125,10 @@ impl WrittenStatuses {
 
     /// Remembers a status with the resource version that writing it gave.
     pub fn remember(&self, uid: &str, version: Option<&str>, status: AnalysisJobStatus) {
-        self.written.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.to_owned(), (parse(version), status));
+        self.written
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(uid.to_owned(), (parse(version), status));
     }
 
     /// Forgets an object that is gone.

@@ -36,7 +36,5 @@ pub fn analysis_job(name: &LabelName) -> BTreeMap<String, String> {
 /// Selects the children of all AnalysisJobs.
 #[must_use]
 pub fn analysis_job_selector() -> String {
-    format!(
-        "app.kubernetes.io/managed-by={MANAGED_BY},app.kubernetes.io/component={ANALYSIS_JOB_COMPONENT}"
-    )
+    format!("app.kubernetes.io/managed-by={MANAGED_BY},app.kubernetes.io/component={ANALYSIS_JOB_COMPONENT}")
 }

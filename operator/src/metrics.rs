@@ -19,7 +19,7 @@ pub enum Kind {
 
 /// A write to the API server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
-pub enum Write {
+pub enum ApiWrite {
     /// A Job was created.
     CreateJob,
     /// Suspension or limits of a Job were changed.
@@ -51,7 +51,7 @@ struct ErrorLabels {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct WriteLabel {
-    write: Write,
+    write: ApiWrite,
 }
 
 /// The counters. Cheap to clone: all clones count together.
@@ -93,7 +93,15 @@ impl Default for Metrics {
             Unit::Bytes,
             resident_memory.clone(),
         );
-        Self { registry: Arc::new(registry), reconciles, durations, errors, writes, in_flight, resident_memory }
+        Self {
+            registry: Arc::new(registry),
+            reconciles,
+            durations,
+            errors,
+            writes,
+            in_flight,
+            resident_memory,
+        }
     }
 }
 
@@ -113,7 +121,7 @@ impl Metrics {
     }
 
     /// Counts a write to the API server.
-    pub fn wrote(&self, write: Write) {
+    pub fn wrote(&self, write: ApiWrite) {
         self.writes.get_or_create(&WriteLabel { write }).inc();
     }
 
@@ -167,7 +175,7 @@ mod tests {
         let metrics = Metrics::default();
         drop(metrics.reconcile(Kind::AnalysisJob));
         metrics.failed(Kind::AnalysisJob, "CreateJob");
-        metrics.wrote(Write::ApplyStatus);
+        metrics.wrote(ApiWrite::ApplyStatus);
         let rendered = metrics.render().unwrap();
         for line in [
             "aisaas_operator_reconciles_total{kind=\"AnalysisJob\"} 1",

@@ -9,13 +9,15 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use k8s_openapi::api::networking::v1::{IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyPeer, NetworkPolicySpec};
+use k8s_openapi::api::networking::v1::{
+    IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyPeer, NetworkPolicySpec,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::api::{ObjectMeta, Patch, PatchParams};
 use kube::{Api, Client};
 
 use crate::labels;
-use crate::metrics::{Metrics, Write};
+use crate::metrics::{ApiWrite, Metrics};
 
 /// Name of the policy in each namespace.
 pub const NAME: &str = "ai-saas-platform-analysis";
@@ -74,7 +76,12 @@ impl NetworkPolicies {
     ///
     /// # Errors
     /// Those of the API server.
-    pub async fn ensure(&self, client: &Client, namespace: &str, metrics: &Metrics) -> Result<(), kube::Error> {
+    pub async fn ensure(
+        &self,
+        client: &Client,
+        namespace: &str,
+        metrics: &Metrics,
+    ) -> Result<(), kube::Error> {
         if self.is_trusted(namespace) {
             return Ok(());
         }
@@ -82,8 +89,10 @@ impl NetworkPolicies {
         let desired = build(namespace);
         let current = policies.get_opt(NAME).await?;
         if current.and_then(|policy| policy.spec) != desired.spec {
-            metrics.wrote(Write::ApplyNetworkPolicy);
-            policies.patch(NAME, &PatchParams::apply(labels::FIELD_MANAGER).force(), &Patch::Apply(&desired)).await?;
+            metrics.wrote(ApiWrite::ApplyNetworkPolicy);
+            policies
+                .patch(NAME, &PatchParams::apply(labels::FIELD_MANAGER).force(), &Patch::Apply(&desired))
+                .await?;
         }
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(namespace.to_owned(), Instant::now());
         Ok(())

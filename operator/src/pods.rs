@@ -46,7 +46,8 @@ pub fn restricted(
     resources: DefaultResources,
 ) -> PodSpec {
     let identity = workload.security_context.clone().unwrap_or_default();
-    let own_names: Vec<String> = container.env.iter().flatten().map(|variable| variable.name.clone()).collect();
+    let own_names: Vec<String> =
+        container.env.iter().flatten().map(|variable| variable.name.clone()).collect();
     // The operator's variables come first, so that those of the user can
     // refer to them, and cannot be replaced.
     let mut variables = container.env.unwrap_or_default();
@@ -78,7 +79,10 @@ pub fn restricted(
             // A volume with many files is not gone through at every start.
             fs_group_change_policy: Some("OnRootMismatch".to_owned()),
             supplemental_groups: Some(identity.supplemental_groups).filter(|groups| !groups.is_empty()),
-            seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None }),
+            seccomp_profile: Some(SeccompProfile {
+                type_: "RuntimeDefault".to_owned(),
+                localhost_profile: None,
+            }),
             ..PodSecurityContext::default()
         }),
         automount_service_account_token: Some(false),

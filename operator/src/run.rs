@@ -1,7 +1,5 @@
 //! Starting and stopping.
 
-use std::future::Future;
-
 use anyhow::Context as _;
 use futures::future::{join_all, select};
 use kube::Client;
@@ -11,7 +9,6 @@ use tokio::sync::watch;
 
 use crate::Arguments;
 use crate::analysis_job;
-use crate::children::Children;
 use crate::context::Context;
 use crate::http::{Readiness, router};
 use crate::pods::ImageDefaults;
@@ -57,10 +54,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         analysis_base_image = arguments.analysis_base_image,
         "The operator starts."
     );
-    let contexts: Vec<Context> = scopes
-        .iter()
-        .map(|_| Context { jobs: Children::default(), pods: Children::default(), ..context.clone() })
-        .collect();
+    let contexts: Vec<Context> = scopes.iter().map(|_| context.scoped()).collect();
     let all_ready = {
         let contexts = contexts.clone();
         let readiness = readiness.clone();
@@ -99,9 +93,7 @@ fn stopping() -> anyhow::Result<watch::Receiver<bool>> {
     Ok(receiver)
 }
 
-fn until(mut stopping: watch::Receiver<bool>) -> impl Future<Output = ()> + Send + Sync + 'static {
-    async move {
-        // The sender is kept until it has sent.
-        let _ = stopping.wait_for(|stop| *stop).await;
-    }
+async fn until(mut stopping: watch::Receiver<bool>) {
+    // The sender is kept until it has sent.
+    let _ = stopping.wait_for(|stop| *stop).await;
 }

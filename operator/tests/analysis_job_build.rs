@@ -1,4 +1,5 @@
 //! What an AnalysisJob becomes, seen whole.
+#![expect(clippy::unwrap_used, reason = "tests say what they expect by panicking")]
 
 use ai_saas_platform_operator::analysis_job::build::{Prepared, build};
 use ai_saas_platform_operator::analysis_job::dereference::{Observed, References};
@@ -32,7 +33,8 @@ fn pod(prepared: &Prepared) -> &PodSpec {
     prepared.job.spec.as_ref().unwrap().template.spec.as_ref().unwrap()
 }
 
-const SMALLEST: &str = "sources: [{name: numbers, format: csv, inline: \"a\\n1\\n\"}]\nsql: select a from numbers";
+const SMALLEST: &str =
+    "sources: [{name: numbers, format: csv, inline: \"a\\n1\\n\"}]\nsql: select a from numbers";
 
 const LARGEST: &str = r"
 sources:
@@ -149,10 +151,10 @@ fn rules_of_the_custom_resource_hold_in_reconcile_too() {
 
 #[test]
 fn inline_data_are_bounded_together() {
-    let source = |index: usize| {
-        format!("  - {{name: s{index}, format: csv, inline: \"{}\"}}\n", "1,".repeat(16_000))
-    };
+    let source =
+        |index: usize| format!("  - {{name: s{index}, format: csv, inline: \"{}\"}}\n", "1,".repeat(16_000));
     let sources: String = (0..8).map(source).collect();
-    let rejection = validate(&job(&format!("sources:\n{sources}sql: select 1")), &Observed::default()).unwrap_err();
+    let rejection =
+        validate(&job(&format!("sources:\n{sources}sql: select 1")), &Observed::default()).unwrap_err();
     assert_eq!(rejection.reason(), "SpecificationTooLarge");
 }

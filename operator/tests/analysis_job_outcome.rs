@@ -1,4 +1,5 @@
 //! What an AnalysisJob's status says, for every way that a run can go.
+#![expect(clippy::unwrap_used, reason = "tests say what they expect by panicking")]
 
 use std::sync::Arc;
 
@@ -46,7 +47,11 @@ fn running() -> JobState {
 
 fn ended(failure: Option<(&str, &str)>) -> JobState {
     let failure = failure.map(|(reason, message)| (reason.to_owned(), message.to_owned()));
-    JobState { end: Some(JobEnd { at: Timestamp::from_second(1_010).unwrap(), failure }), active: 0, ..running() }
+    JobState {
+        end: Some(JobEnd { at: Timestamp::from_second(1_010).unwrap(), failure }),
+        active: 0,
+        ..running()
+    }
 }
 
 fn pod(ended: Option<ContainerEnd>, waiting: Option<(&str, &str)>) -> PodState {

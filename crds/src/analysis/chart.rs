@@ -1,4 +1,5 @@
 use kube::KubeSchema;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A chart. The words are those of Vega-Lite: a mark, and encodings that say
@@ -37,7 +38,7 @@ pub struct Chart {
 }
 
 /// What is drawn for each row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Mark {
     /// A bar from zero to `y`; bars of one `x` are stacked by `color`.
@@ -83,7 +84,7 @@ pub struct Encoding {
 }
 
 /// How values are to be understood.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum MeasurementType {
     /// Numbers on a continuous scale.

@@ -1,4 +1,5 @@
 use kube::KubeSchema;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::reference::{ClaimPath, ConfigMapKey, SecretReference};
@@ -63,7 +64,7 @@ pub struct Source {
 }
 
 /// Format of a source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum SourceFormat {
     /// Comma-separated values (RFC 4180), UTF-8.
@@ -77,7 +78,7 @@ pub enum SourceFormat {
 }
 
 /// Compression of text data.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Compression {
     /// Not compressed.
@@ -146,7 +147,7 @@ pub struct Column {
 }
 
 /// Type of the values of a column.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum ColumnType {
     /// True or false.

@@ -16,7 +16,7 @@ use super::{Error, outcome};
 use crate::children::{Child, Owner};
 use crate::context::Context;
 use crate::labels;
-use crate::metrics::Write;
+use crate::metrics::ApiWrite;
 
 /// The children as they are after the writes.
 #[derive(Clone, Debug, Default)]
@@ -68,7 +68,7 @@ async fn create(prepared: &Prepared, context: &Context) -> Result<Applied, Error
     let jobs: Api<Job> = Api::namespaced(context.client.clone(), namespace);
     let parameters =
         PostParams { field_manager: Some(labels::FIELD_MANAGER.to_owned()), ..PostParams::default() };
-    context.metrics.wrote(Write::CreateJob);
+    context.metrics.wrote(ApiWrite::CreateJob);
     let known = match jobs.create(&parameters, &prepared.job).await {
         Ok(created) => observe(created),
         Err(kube::Error::Api(status)) if status.code == 409 => {
@@ -102,11 +102,9 @@ async fn patch(prepared: &Prepared, context: &Context) -> Result<Arc<JobState>, 
     if let Some(suspend) = wanted.suspend {
         spec["suspend"] = json!(suspend);
     }
-    let parameters = PatchParams {
-        field_manager: Some(labels::FIELD_MANAGER.to_owned()),
-        ..PatchParams::default()
-    };
-    context.metrics.wrote(Write::PatchJob);
+    let parameters =
+        PatchParams { field_manager: Some(labels::FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    context.metrics.wrote(ApiWrite::PatchJob);
     let patched = jobs
         .patch(prepared.validated.name.as_str(), &parameters, &Patch::Merge(json!({ "spec": spec })))
         .await
@@ -125,7 +123,7 @@ async fn delete(prepared: &Prepared, job: &JobState, context: &Context) -> Resul
         preconditions: Some(Preconditions { uid: Some(job.uid.clone()), resource_version: None }),
         ..DeleteParams::default()
     };
-    context.metrics.wrote(Write::DeleteJob);
+    context.metrics.wrote(ApiWrite::DeleteJob);
     match jobs.delete(&job.name, &parameters).await {
         Ok(_) => Ok(()),
         Err(error) if is_gone(&error) => Ok(()),
@@ -144,9 +142,8 @@ async fn apply_config_map(
         return Ok(None);
     };
     let map = outcome::config_map(&prepared.validated, name, files);
-    let maps: Api<ConfigMap> =
-        Api::namespaced(context.client.clone(), prepared.validated.namespace.as_str());
-    context.metrics.wrote(Write::ApplyConfigMap);
+    let maps: Api<ConfigMap> = Api::namespaced(context.client.clone(), prepared.validated.namespace.as_str());
+    context.metrics.wrote(ApiWrite::ApplyConfigMap);
     maps.patch(name.as_str(), &PatchParams::apply(labels::FIELD_MANAGER).force(), &Patch::Apply(&map))
         .await
         .map_err(Error::ApplyConfigMap)?;
@@ -165,7 +162,7 @@ pub async fn delete_expired(job: &AnalysisJob, context: &Context) -> Result<(), 
         preconditions: Some(Preconditions { uid: job.uid(), resource_version: None }),
         ..DeleteParams::default()
     };
-    context.metrics.wrote(Write::DeleteExpired);
+    context.metrics.wrote(ApiWrite::DeleteExpired);
     match jobs.delete(&job.name_any(), &parameters).await {
         Ok(_) => Ok(()),
         Err(error) if is_gone(&error) => Ok(()),
@@ -189,8 +186,5 @@ fn remember(context: &Context, owner: &Owner, state: JobState) -> Arc<JobState> 
 }
 
 fn owner(prepared: &Prepared) -> Owner {
-    Owner {
-        namespace: prepared.validated.namespace.to_string(),
-        name: prepared.validated.name.to_string(),
-    }
+    Owner { namespace: prepared.validated.namespace.to_string(), name: prepared.validated.name.to_string() }
 }

@@ -81,7 +81,10 @@ pub fn build(validated: &ValidatedAnalysisJob, images: &ImageDefaults) -> Prepar
             name: Some(validated.name.to_string()),
             namespace: Some(validated.namespace.to_string()),
             labels: Some(job_labels),
-            annotations: Some(BTreeMap::from([(labels::TEMPLATE_DIGEST.to_owned(), template_digest.clone())])),
+            annotations: Some(BTreeMap::from([(
+                labels::TEMPLATE_DIGEST.to_owned(),
+                template_digest.clone(),
+            )])),
             owner_references: Some(vec![validated.owner_reference.clone()]),
             ..ObjectMeta::default()
         },
@@ -141,7 +144,7 @@ fn pod_failure_policy() -> PodFailurePolicy {
                 action: "Ignore".to_owned(),
                 on_pod_conditions: Some(vec![PodFailurePolicyOnPodConditionsPattern {
                     type_: "DisruptionTarget".to_owned(),
-                    status: Some("True".to_owned()),
+                    status: "True".to_owned(),
                 }]),
                 on_exit_codes: None,
             },
@@ -187,10 +190,8 @@ fn pod(validated: &ValidatedAnalysisJob, images: &ImageDefaults) -> PodSpec {
 fn volumes(validated: &ValidatedAnalysisJob) -> (Vec<Volume>, Vec<VolumeMount>) {
     let mut volumes = vec![specification_volume(), temporary_volume()];
     let specification_folder = paths::SPECIFICATION.rsplit_once('/').map_or("/", |(folder, _)| folder);
-    let mut mounts = vec![
-        mount("specification", specification_folder, true),
-        mount("temporary", paths::TEMPORARY, false),
-    ];
+    let mut mounts =
+        vec![mount("specification", specification_folder, true), mount("temporary", paths::TEMPORARY, false)];
     let specification = &validated.specification;
     let output = specification.output.as_ref();
 
@@ -216,7 +217,9 @@ fn volumes(validated: &ValidatedAnalysisJob) -> (Vec<Volume>, Vec<VolumeMount>) 
         .filter_map(|source| source.persistent_volume_claim.as_ref())
         .map(|claim| claim.claim_name.as_str())
         .collect();
-    let written = output.and_then(|output| output.persistent_volume_claim.as_ref()).map(|claim| claim.claim_name.as_str());
+    let written = output
+        .and_then(|output| output.persistent_volume_claim.as_ref())
+        .map(|claim| claim.claim_name.as_str());
     let claims: BTreeSet<&str> = read.iter().copied().chain(written).collect();
     for (index, claim) in claims.into_iter().enumerate() {
         let name = format!("claim-{index}");

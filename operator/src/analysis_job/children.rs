@@ -120,7 +120,10 @@ impl Child for JobState {
 
 fn end(status: &WatchedJobStatus) -> Option<JobEnd> {
     let holds = |condition_type: &str| {
-        status.conditions.iter().find(|condition| condition.type_ == condition_type && condition.status == "True")
+        status
+            .conditions
+            .iter()
+            .find(|condition| condition.type_ == condition_type && condition.status == "True")
     };
     let at = |condition: &JobCondition| {
         condition.last_transition_time.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0)

@@ -100,8 +100,13 @@ async fn list_pods(namespace: &str, job: &JobState, context: &Context) -> Result
     Ok(list.items.into_iter().filter_map(PodState::observe).map(|(_, pod)| Arc::new(pod)).collect())
 }
 
-async fn read_files(namespace: &str, pods: &[Arc<PodState>], context: &Context) -> Result<ResultFiles, Error> {
-    let Some(pod) = pods.iter().find(|pod| pod.ended.as_ref().is_some_and(|ended| ended.exit_code == 0)) else {
+async fn read_files(
+    namespace: &str,
+    pods: &[Arc<PodState>],
+    context: &Context,
+) -> Result<ResultFiles, Error> {
+    let Some(pod) = pods.iter().find(|pod| pod.ended.as_ref().is_some_and(|ended| ended.exit_code == 0))
+    else {
         return Ok(ResultFiles::Lost("its pod is gone".to_owned()));
     };
     let pods: Api<Pod> = Api::namespaced(context.client.clone(), namespace);

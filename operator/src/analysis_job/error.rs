@@ -75,7 +75,9 @@ impl Error {
             return None;
         };
         match source {
-            kube::Error::Api(status) if (400..500).contains(&status.code) && !matches!(status.code, 408 | 409 | 429) => {
+            kube::Error::Api(status)
+                if (400..500).contains(&status.code) && !matches!(status.code, 408 | 409 | 429) =>
+            {
                 Some(&status.message)
             }
             _ => None,
@@ -128,7 +130,9 @@ pub enum Rejection {
         key: String,
     },
     /// A referenced claim does not exist.
-    #[error("PersistentVolumeClaim `{0}` does not exist in this namespace: create it, and the analysis starts by itself")]
+    #[error(
+        "PersistentVolumeClaim `{0}` does not exist in this namespace: create it, and the analysis starts by itself"
+    )]
     PersistentVolumeClaimNotFound(String),
     /// There is a Job of the name that is not ours.
     #[error("Job `{0}` exists and does not belong to this AnalysisJob: delete it, or choose another name")]

@@ -187,7 +187,9 @@ fn failed(
         let seconds = job.active_deadline_seconds.unwrap_or_default();
         return stage(
             job_reason,
-            format!("The analysis did not end within its {seconds} s: raise spec.activeDeadlineSeconds, or make it smaller"),
+            format!(
+                "The analysis did not end within its {seconds} s: raise spec.activeDeadlineSeconds, or make it smaller"
+            ),
         );
     }
     let attempts = if job_reason == "BackoffLimitExceeded" && job.failed > 1 {
@@ -244,7 +246,11 @@ fn output(
     let output = validated.specification.output.as_ref()?;
     let files: Vec<WrittenFile> = summary.map(|summary| summary.files.clone()).unwrap_or_default();
     if let Some(name) = &applied.config_map {
-        return Some(OutputStatus { location: format!("configmap/{name}"), config_map: Some(name.clone()), files });
+        return Some(OutputStatus {
+            location: format!("configmap/{name}"),
+            config_map: Some(name.clone()),
+            files,
+        });
     }
     if let Some(claim) = &output.persistent_volume_claim {
         let location = format!("pvc/{}/{}", claim.claim_name, claim.path);

@@ -41,7 +41,10 @@ pub(super) async fn read(pods: &Api<Pod>, name: &str) -> Result<Vec<OutputPart>,
     let stream = match pods.log_stream(name, &parameters).await {
         Ok(stream) => stream,
         Err(kube::Error::Api(status)) if status.code == 404 || status.code == 400 => {
-            return Err(Error::Gone(format!("the log of its pod cannot be read any more ({})", status.message)));
+            return Err(Error::Gone(format!(
+                "the log of its pod cannot be read any more ({})",
+                status.message
+            )));
         }
         Err(error) => return Err(Error::Kubernetes(error)),
     };

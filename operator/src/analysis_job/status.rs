@@ -17,7 +17,7 @@ use super::{Error, Rejection, warn};
 use crate::conditions::{self, Desired};
 use crate::context::Context;
 use crate::labels;
-use crate::metrics::Write;
+use crate::metrics::ApiWrite;
 
 /// The status as it is, own writes included that the watch has not told of.
 #[must_use]
@@ -171,8 +171,7 @@ pub async fn report_unreadable(invalid: &InvalidObject, context: &Context) -> Re
     let metadata = &invalid.metadata;
     let message = format!("The object cannot be read: {}", invalid.error);
     let uid = metadata.uid.clone().unwrap_or_default();
-    let current =
-        context.statuses.newest(&uid, metadata.resource_version.as_deref(), None);
+    let current = context.statuses.newest(&uid, metadata.resource_version.as_deref(), None);
     let generation = metadata.generation;
     if current.observed_generation == generation && current.observed_generation.is_some() {
         return Ok(());
@@ -215,7 +214,7 @@ async fn patch(metadata: &ObjectMeta, status: &AnalysisJobStatus, context: &Cont
         "metadata": { "name": name, "uid": metadata.uid },
         "status": status,
     });
-    context.metrics.wrote(Write::ApplyStatus);
+    context.metrics.wrote(ApiWrite::ApplyStatus);
     let parameters = PatchParams::apply(labels::FIELD_MANAGER).force();
     let patched = match jobs.patch_status(&name, &parameters, &Patch::Apply(&body)).await {
         Ok(patched) => patched,
