@@ -1,0 +1,71 @@
+//! Benchmarks. Each compares with a peer in the same run; none is a test.
+
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+
+use crate::cargo;
+use crate::chart;
+use crate::cluster;
+use crate::images;
+use crate::step::Steps;
+use crate::target::Arguments;
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(crate) enum Name {
+    /// How long the local node takes to stop and to start
+    Cluster,
+    /// AnalysisJobs beside plain Jobs, on a node where pods succeed without running
+    Operator,
+    /// The analysis engine; needs no cluster
+    Analysis,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    name: Name,
+    /// Passed on to the benchmark
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<String>,
+}
+
+pub(crate) fn bench(options: &Options) -> Result<()> {
+    match options.name {
+        Name::Cluster => cluster(options),
+        Name::Operator => {
+            let mut steps = Steps::new("bench operator", 4);
+            steps.next("cluster with a fake node");
+            let target = Arguments::default().prepare(cluster::Options { kwok: true })?;
+            steps.next("images");
+            let images = images::deliver(&target.delivery)?;
+            steps.next("charts");
+            chart::install(&target, &images)?;
+            steps.next("benchmark");
+            run("bench-operator", options)?.env("KUBECONFIG", &target.kubeconfig).run()
+        }
+        Name::Analysis => run("bench-analysis", options)?.run(),
+    }
+}
+
+fn run(binary: &str, options: &Options) -> Result<crate::process::Tool> {
+    Ok(cargo::cargo("run")?
+        .args(["--quiet", "--package", "ai-saas-platform-tests", "--bin", binary, "--"])
+        .args(&options.arguments))
+}
+
+fn cluster(options: &Options) -> Result<()> {
+    if !options.arguments.is_empty() {
+        bail!("this benchmark takes no arguments");
+    }
+    // What is measured is a start with all programs and images at hand.
+    cluster::up(cluster::Options::default())?;
+    let seconds = |task: &dyn Fn() -> Result<()>| {
+        let started = Instant::now();
+        task().map(|()| started.elapsed().as_secs_f32())
+    };
+    let again = seconds(&|| cluster::up(cluster::Options::default()))?;
+    let down = seconds(&cluster::down)?;
+    let up = seconds(&|| cluster::up(cluster::Options::default()))?;
+    println!("up when already up: {again:.1} s\ndown: {down:.1} s\nup after down: {up:.1} s");
+    Ok(())
+}

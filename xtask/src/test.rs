@@ -1,0 +1,218 @@
+//! Everything that must hold before a change is merged.
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::cache;
+use crate::cargo;
+use crate::chart;
+use crate::cluster;
+use crate::generate;
+use crate::go_modules;
+use crate::images;
+use crate::process::Tool;
+use crate::schemas;
+use crate::step::{self, Steps};
+use crate::target::{self, Target};
+use crate::versions::CARGO_DENY;
+
+/// The crate with the tests that need a cluster.
+const END_TO_END: &str = "ai-saas-platform-tests";
+const CHARTS: &[&str] = &["charts/ai-saas-platform-crds", "charts/ai-saas-platform"];
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Stop before the tests that need a cluster
+    #[arg(long)]
+    unit: bool,
+    /// Leave the cluster up
+    #[arg(long)]
+    keep: bool,
+    /// Only the tests that need a cluster
+    #[arg(long, conflicts_with = "unit")]
+    end_to_end: bool,
+    /// Only tests whose name contains this
+    filter: Option<String>,
+    #[command(flatten)]
+    target: target::Arguments,
+}
+
+/// How many checks and tests passed and failed.
+#[derive(Debug, Default)]
+struct Total {
+    passed: u64,
+    failed: u64,
+    failures: Vec<String>,
+}
+
+pub(crate) fn test(options: &Options) -> Result<()> {
+    let mut total = Total::default();
+    let mut steps = Steps::new("test", if options.unit || options.end_to_end { 7 } else { 11 });
+    if !options.end_to_end {
+        without_cluster(options, &mut total, &mut steps);
+    }
+    if !options.unit && total.failed == 0 {
+        let outcome = with_cluster(options, &mut total, &mut steps);
+        total.check("end to end", outcome);
+    }
+    if !options.unit && !options.keep && options.target.is_node() {
+        steps.next("taking the cluster down");
+        total.check("cluster down", cluster::down());
+    }
+    for failure in &total.failures {
+        println!("\nFAILED {failure}");
+    }
+    steps.done("checks and tests:");
+    println!("{} passed, {} failed", total.passed, total.failed);
+    if total.failed > 0 {
+        // The reasons have been printed; a last line of another form would hide the one above.
+        std::process::exit(1);
+    }
+    Ok(())
+}
+
+fn without_cluster(options: &Options, total: &mut Total, steps: &mut Steps) {
+    steps.next("format");
+    total.check("cargo fmt", cargo::plain("fmt").and_then(|cargo| cargo.args(["--all", "--check"]).run()));
+    steps.next("lint");
+    let clippy = cargo::cargo("clippy").and_then(|cargo| {
+        cargo.args(["--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]).run()
+    });
+    total.check("cargo clippy", clippy);
+    steps.next("dependencies");
+    total.check("cargo deny", dependencies());
+    steps.next("unit tests");
+    let mut arguments = vec!["--workspace", "--exclude", END_TO_END];
+    arguments.extend(options.filter.as_deref());
+    let outcome = cargo_test(total, &arguments, None);
+    total.check("cargo test", outcome);
+    steps.next("generated files");
+    total.check("generate --check", generate::generate(true));
+    steps.next("charts");
+    for chart in CHARTS {
+        total.check(chart, check_chart(chart));
+    }
+}
+
+fn with_cluster(options: &Options, total: &mut Total, steps: &mut Steps) -> Result<()> {
+    steps.next("cluster");
+    let target = options.target.prepare(cluster::Options::default())?;
+    steps.next("images");
+    let images = images::deliver(&target.delivery)?;
+    steps.next("install");
+    chart::install(&target, &images)?;
+    steps.next("end-to-end tests");
+    let mut arguments = vec!["--package", END_TO_END];
+    arguments.extend(options.filter.as_deref());
+    arguments.extend(["--", "--nocapture"]);
+    cargo_test(total, &arguments, Some(&target))
+}
+
+/// Runs tests, adds up their results, and fails only if they could not be run to the end.
+fn cargo_test(total: &mut Total, arguments: &[&str], target: Option<&Target>) -> Result<()> {
+    let mut command = cargo::cargo("test")?.arg("--no-fail-fast").args(arguments);
+    if let Some(target) = target {
+        command = command.env("KUBECONFIG", &target.kubeconfig);
+    }
+    let line = command.line();
+    let failed = total.failed;
+    let succeeded = command.tee(|line| total.add(line))?;
+    if !succeeded && total.failed == failed {
+        bail!("`{line}` failed before all tests had run; see its output above");
+    }
+    Ok(())
+}
+
+fn dependencies() -> Result<()> {
+    let root = cache::cache()?.join("tools").join(format!("cargo-deny-{CARGO_DENY}"));
+    let program = root.join("bin/cargo-deny");
+    if !program.is_file() {
+        step::detail("installing cargo-deny (once; some minutes)");
+        let _ticker = step::Ticker::start("installing cargo-deny");
+        cargo::plain("install")?
+            .args(["--quiet", "--locked", "--version", CARGO_DENY, "--root"])
+            .arg(&root)
+            .arg("cargo-deny")
+            .run()?;
+    }
+    Tool::new(program)
+        .args(["--log-level", "error", "--offline", "check", "bans", "licenses", "sources"])
+        .directory(&cache::repository()?)
+        .run()
+}
+
+/// Renders a chart as it would be installed and checks every object against the API.
+fn check_chart(chart: &str) -> Result<()> {
+    go_modules::ensure(&[&go_modules::KUBERNETES, &go_modules::HELM, &go_modules::KUBECONFORM])?;
+    let root = cache::repository()?;
+    let helm = || Ok::<_, anyhow::Error>(Tool::new(go_modules::HELM.path("helm")?).directory(&root));
+    helm()?.args(["lint", "--strict", "--quiet", chart]).run()?;
+    let manifests = helm()?.args(["template", "check", chart, "--namespace", chart::NAMESPACE]).output()?;
+    let location = schemas::folder()?.join("{{.ResourceKind}}{{.KindSuffix}}.json");
+    let report = Tool::new(go_modules::KUBECONFORM.path("kubeconform")?)
+        .args(["-strict", "-summary", "-schema-location"])
+        .arg(location)
+        .output_with_input(&manifests)
+        .with_context(|| format!("checking what {chart} renders"))?;
+    step::detail(report.trim());
+    Ok(())
+}
+
+impl Total {
+    /// Counts a check, whose error is printed at once and again at the end.
+    fn check(&mut self, name: &str, outcome: Result<()>) {
+        match outcome {
+            Ok(()) => self.passed += 1,
+            Err(error) => {
+                let text = format!("{name}: {error:#}");
+                println!("{text}");
+                self.failed += 1;
+                self.failures.push(text);
+            }
+        }
+    }
+
+    /// Adds what a line of `cargo test` says.
+    fn add(&mut self, line: &str) {
+        if let Some(rest) = line.strip_prefix("test result: ") {
+            self.passed += count(rest, "passed");
+            self.failed += count(rest, "failed");
+        } else if let Some(name) =
+            line.strip_prefix("test ").and_then(|rest| rest.strip_suffix(" ... FAILED"))
+        {
+            self.failures.push(name.to_owned());
+        }
+    }
+}
+
+/// The number before a word, as in `ok. 3 passed; 1 failed;`.
+fn count(line: &str, word: &str) -> u64 {
+    let mut words = line.split(|letter: char| !letter.is_alphanumeric()).filter(|part| !part.is_empty());
+    let mut last = "";
+    words
+        .find_map(|part| {
+            if part == word {
+                last.parse().ok()
+            } else {
+                last = part;
+                None
+            }
+        })
+        .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_of_several_runs_are_added_up() {
+        let mut total = Total::default();
+        total.add(
+            "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s",
+        );
+        total.add("test a::b ... FAILED");
+        total.add("test result: FAILED. 2 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out");
+        assert_eq!((total.passed, total.failed), (5, 1));
+        assert_eq!(total.failures, ["a::b"]);
+    }
+}
