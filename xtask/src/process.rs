@@ -77,7 +77,6 @@ impl Tool {
         check(&line, status, "")
     }
 
-
     /// Runs without output, which is shown only in the error.
     pub(crate) fn quiet(self) -> Result<()> {
         self.output().map(drop)

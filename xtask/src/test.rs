@@ -36,6 +36,18 @@ pub(crate) struct Options {
     target: target::Arguments,
 }
 
+impl Options {
+    fn takes_down(&self) -> bool {
+        !self.unit && !self.keep && self.target.is_node()
+    }
+
+    fn steps(&self) -> usize {
+        let without_cluster = if self.end_to_end { 0 } else { 6 };
+        let with_cluster = if self.unit { 0 } else { 4 };
+        without_cluster + with_cluster + usize::from(self.takes_down())
+    }
+}
+
 /// How many checks and tests passed and failed.
 #[derive(Debug, Default)]
 struct Total {
@@ -46,7 +58,7 @@ struct Total {
 
 pub(crate) fn test(options: &Options) -> Result<()> {
     let mut total = Total::default();
-    let mut steps = Steps::new("test", if options.unit || options.end_to_end { 7 } else { 11 });
+    let mut steps = Steps::new("test", options.steps());
     if !options.end_to_end {
         without_cluster(options, &mut total, &mut steps);
     }
@@ -54,7 +66,7 @@ pub(crate) fn test(options: &Options) -> Result<()> {
         let outcome = with_cluster(options, &mut total, &mut steps);
         total.check("end to end", outcome);
     }
-    if !options.unit && !options.keep && options.target.is_node() {
+    if options.takes_down() {
         steps.next("taking the cluster down");
         total.check("cluster down", cluster::down());
     }

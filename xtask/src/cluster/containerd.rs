@@ -58,12 +58,24 @@ fn ctr(paths: &Paths) -> Tool {
 }
 
 /// Where CNI remembers what it answered; it cannot be told to use another folder.
-pub(crate) fn forget_results() {
+pub(crate) fn forget_results(paths: &Paths) {
     let Ok(entries) = fs::read_dir("/var/lib/cni/results") else { return };
-    let prefix = format!("{}-", crate::versions::CLUSTER_NAME);
-    let ours =
-        |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix));
-    for path in entries.flatten().map(|entry| entry.path()).filter(ours) {
-        let _ = fs::remove_file(path);
+    let run = paths.run.to_string_lossy().into_owned();
+    for path in entries.flatten().map(|entry| entry.path()) {
+        // The network namespace named in it tells whose it is.
+        if fs::read_to_string(&path).is_ok_and(|result| result.contains(&run)) {
+            let _ = fs::remove_file(path);
+        }
     }
+}
+
+/// The sockets of containers' shims, which lie outside of the node's folders.
+pub(crate) fn shim_sockets(paths: &Paths) -> Vec<PathBuf> {
+    let tasks = paths.run.join("containerd/io.containerd.runtime.v2.task/k8s.io");
+    let Ok(entries) = fs::read_dir(tasks) else { return Vec::new() };
+    entries
+        .flatten()
+        .filter_map(|entry| fs::read_to_string(entry.path().join("address")).ok())
+        .filter_map(|address| address.trim().strip_prefix("unix://").map(PathBuf::from))
+        .collect()
 }

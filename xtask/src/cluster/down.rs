@@ -45,11 +45,15 @@ pub(crate) fn stop(paths: &Paths) -> Result<()> {
         daemon::stop(paths, &mut record, name, Duration::from_secs(seconds))?;
     }
     steps.next("containers");
+    let sockets = containerd::shim_sockets(paths);
     cgroups::remove();
     // With their containers gone, the shims have an answer for containerd and end by themselves.
     daemon::stop(paths, &mut record, "containerd", Duration::from_secs(10))?;
     daemon::stop_marked(paths);
     cgroups::remove();
+    for socket in sockets {
+        let _ = fs::remove_file(socket);
+    }
     steps.next("mounts");
     mounts::release(&folders(paths));
     steps.next("network");
@@ -63,7 +67,7 @@ pub(crate) fn stop(paths: &Paths) -> Result<()> {
 pub(crate) fn forget_run(paths: &Paths, record: &mut Record) -> Result<()> {
     mounts::release(&[&paths.run]);
     remove_folder(&paths.run)?;
-    containerd::forget_results();
+    containerd::forget_results(paths);
     record.processes.clear();
     record.boot.clear();
     if paths.state.exists() {
@@ -83,7 +87,18 @@ pub(crate) fn wipe(paths: &Paths) -> Result<()> {
             remove_folder(folder)?;
         }
     }
+    forget_log_links(paths);
     remove_folder(&paths.state)
+}
+
+/// The kubelet links its logs where log collectors look for them.
+fn forget_log_links(paths: &Paths) {
+    let Ok(entries) = fs::read_dir("/var/log/containers") else { return };
+    for link in entries.flatten().map(|entry| entry.path()) {
+        if fs::read_link(&link).is_ok_and(|target| target.starts_with(&paths.state)) {
+            let _ = fs::remove_file(link);
+        }
+    }
 }
 
 fn folders(paths: &Paths) -> Vec<&Path> {

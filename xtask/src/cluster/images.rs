@@ -81,7 +81,7 @@ pub(crate) fn build() -> Result<Vec<(String, PathBuf)>> {
 pub(crate) fn import(paths: &Paths, record: &mut Record, archives: &[(String, PathBuf)]) -> Result<()> {
     for (reference, archive) in archives {
         let key = archive.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-        if record.images.get(reference) == Some(&key) {
+        if record.images.get(reference) == Some(&key) && containerd::has(paths, reference) {
             continue;
         }
         containerd::import(paths, archive)?;
