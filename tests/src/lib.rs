@@ -1,0 +1,33 @@
+//! What the tests on a real cluster are written with.
+//!
+//! ```text
+//!   with_namespace ─▶ Namespace   a fresh namespace, PodSecurity `restricted`
+//!                       │         create, wait, read; a diagnosis if it fails
+//!                       ├─▶ HttpServer, S3Server   where pods find data
+//!                       └─▶ Operator               its pod, log and counters
+//! ```
+//!
+//! They run against the cluster of `KUBECONFIG`, where the platform is
+//! installed by Helm; `cargo xtask test` brings up both and runs them.
+
+pub mod cluster;
+pub mod command;
+pub mod diagnosis;
+pub mod helm;
+pub mod http_server;
+pub mod namespace;
+pub mod operator;
+pub mod outcome;
+pub mod python;
+pub mod rule_table;
+pub mod s3_server;
+pub mod sightings;
+pub mod specification;
+pub mod table;
+pub mod volume;
+
+pub use cluster::Cluster;
+pub use http_server::{HttpServer, Page};
+pub use namespace::{Namespace, with_namespace};
+pub use operator::Operator;
+pub use s3_server::S3Server;

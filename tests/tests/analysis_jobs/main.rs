@@ -1,0 +1,21 @@
+//! AnalysisJobs on a real cluster.
+//!
+//! One program rather than one for each file: what takes time is waiting for
+//! pods, and tests of one program wait at the same time.
+
+mod bad_data;
+mod bad_references;
+mod charts;
+mod examples;
+mod lifecycle;
+mod measurements;
+mod memory;
+mod names_taken;
+mod outputs;
+mod privileges;
+mod pods_that_wait;
+mod queueing;
+mod retries;
+mod rules;
+mod sources;
+mod suspension;
