@@ -43,7 +43,7 @@ sources:
   - {name: planes, format: csv, uri: {url: 's3://bucket/planes.csv', endpoint: 'http://store:9000', secret: {name: store}}}
 profile: {source: penguins}
 charts:
-  - {name: sizes, mark: point, sql: select 1 as x, encoding: {x: {field: x}, y: {field: x}}}
+  - {name: sizes, mark: point, sql: select 1 as x, encoding: {xAxis: {field: x}, yAxis: {field: x}}}
 output: {format: parquet, persistentVolumeClaim: {claimName: flights, path: results}}
 suspend: true
 activeDeadlineSeconds: 60

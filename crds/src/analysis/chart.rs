@@ -2,8 +2,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A chart. The words are those of Vega-Lite: a mark, and encodings that say
-/// which column is shown by which of its properties.
+/// A chart, in the manner of Vega-Lite: a mark, and encodings that say which
+/// column is shown by which of its properties.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -41,25 +41,29 @@ pub struct Chart {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Mark {
-    /// A bar from zero to `y`; bars of one `x` are stacked by `color`.
+    /// A bar from zero to `yAxis`; bars of one `xAxis` are stacked by `color`.
     Bar,
-    /// A line through the rows in the order of `x`, one for each `color`.
+    /// A line through the rows in the order of `xAxis`, one for each `color`.
     Line,
     /// A line with the area below it filled.
     Area,
-    /// A point at `x` and `y`.
+    /// A point at `xAxis` and `yAxis`.
     Point,
-    /// A cell of a heat map at `x` and `y`, its value shown by `color`.
+    /// A cell of a heat map at `xAxis` and `yAxis`, its value shown by `color`.
     Rect,
 }
 
+// The positions are not called `x` and `y` as in Vega-Lite: in YAML as kubectl
+// reads it (1.1) a bare `y` is the boolean true, so that the key would be lost.
 /// Which columns are drawn.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Encodings {
     /// Horizontal position.
+    #[serde(rename = "xAxis")]
     pub x: Encoding,
     /// Vertical position.
+    #[serde(rename = "yAxis")]
     pub y: Encoding,
     /// Colour: of the series, or of the value for the mark `rect`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
