@@ -97,22 +97,38 @@ impl Build {
 
     fn flags(&self) -> Vec<String> {
         let mut linker = String::from("-s -w");
+        for (variable, value) in self.variables() {
+            linker.push_str(&format!(" -X {variable}={value}"));
+        }
+        vec!["-trimpath".into(), "-buildvcs=false".into(), "-ldflags".into(), linker]
+    }
+
+    /// What the project's own builds set at link time, such as the version.
+    fn variables(&self) -> Vec<(String, &'static str)> {
+        let version = versions::KUBERNETES;
+        let mut parts = version.trim_start_matches('v').split('.');
+        let (major, minor) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        let mut variables = Vec::new();
         if self.name == KUBERNETES.name {
-            let version = versions::KUBERNETES;
-            let mut parts = version.trim_start_matches('v').split('.');
-            let (major, minor) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
             for package in ["k8s.io/component-base/version", "k8s.io/client-go/pkg/version"] {
-                for (variable, value) in [
+                let values = [
                     ("gitVersion", version),
                     ("gitMajor", major),
                     ("gitMinor", minor),
                     ("gitTreeState", "clean"),
-                ] {
-                    linker.push_str(&format!(" -X {package}.{variable}={value}"));
-                }
+                ];
+                variables.extend(values.map(|(name, value)| (format!("{package}.{name}"), value)));
             }
         }
-        vec!["-trimpath".into(), "-buildvcs=false".into(), "-ldflags".into(), linker]
+        if self.name == HELM.name {
+            // Which Kubernetes charts are rendered and checked for when there is no cluster to ask.
+            for package in ["helm.sh/helm/v3/pkg/chartutil", "helm.sh/helm/v3/pkg/lint/rules"] {
+                let values = [("k8sVersionMajor", major), ("k8sVersionMinor", minor)];
+                variables.extend(values.map(|(name, value)| (format!("{package}.{name}"), value)));
+            }
+            variables.push(("helm.sh/helm/v3/internal/version.version".to_owned(), versions::HELM));
+        }
+        variables
     }
 
     fn ensure(&self) -> Result<()> {

@@ -1,5 +1,9 @@
 //! The tasks of this repository.
-#![expect(clippy::print_stdout, reason = "telling the user what happens is what this program is for")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "telling the user what happens is what this program is for"
+)]
 
 mod bench;
 mod buildah;
@@ -18,6 +22,8 @@ mod step;
 mod target;
 mod test;
 mod versions;
+
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
@@ -50,8 +56,21 @@ enum Task {
     Bench(bench::Options),
 }
 
-fn main() -> Result<()> {
-    match Arguments::parse().task {
+fn main() -> ExitCode {
+    match run(Arguments::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\nError: {error}");
+            for cause in error.chain().skip(1) {
+                eprintln!("  because: {cause}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<()> {
+    match task {
         Task::Demo(arguments) => demo::demo(&arguments),
         Task::Test(options) => test::test(&options),
         Task::Generate { check } => generate::generate(check),

@@ -140,11 +140,15 @@ fn dependencies() -> Result<()> {
     if !program.is_file() {
         step::detail("installing cargo-deny (once; some minutes)");
         let _ticker = step::Ticker::start("installing cargo-deny");
+        // Its own build output is of no use afterwards.
+        let build = root.join("build");
         cargo::plain("install")?
             .args(["--quiet", "--locked", "--version", CARGO_DENY, "--root"])
             .arg(&root)
             .arg("cargo-deny")
+            .env("CARGO_TARGET_DIR", &build)
             .run()?;
+        std::fs::remove_dir_all(&build).with_context(|| format!("removing {}", build.display()))?;
     }
     Tool::new(program)
         .args(["--log-level", "error", "--offline", "check", "bans", "licenses", "sources"])

@@ -7,6 +7,8 @@ pub(crate) const ETCD_TAG: &str = "3.6.5-0";
 pub(crate) const COREDNS_TAG: &str = "v1.12.4";
 pub(crate) const METRICS_SERVER_TAG: &str = "v0.9.0";
 pub(crate) const LOCAL_PATH_TAG: &str = "v0.0.30";
+/// Stamped into Helm; `cluster/go/addons/go.mod` pins the same one.
+pub(crate) const HELM: &str = "v3.19.0";
 pub(crate) const PAUSE_TAG: &str = "3.10.1";
 pub(crate) const BUSYBOX_TAG: &str = "1.35";
 /// Installed from crates.io when a check needs it and it is missing.

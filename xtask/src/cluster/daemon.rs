@@ -174,9 +174,10 @@ mod tests {
 
     #[test]
     fn a_process_that_was_ended_is_not_alive() {
-        let child = Command::new("sleep").arg("60").spawn().unwrap();
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
         let process = Process::current(child.id()).unwrap();
         end(&[process], Duration::from_secs(5));
         assert!(!process.alive());
+        child.wait().unwrap();
     }
 }
