@@ -10,6 +10,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::versions::{NODE_IP, POD_CIDR, SERVICE_CIDR};
+
+/// With one of these set, programs would look for the local node behind a proxy.
+const PROXIES: &[&str] =
+    &["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
+
 /// A command line to run in the foreground.
 #[derive(Debug)]
 pub(crate) struct Tool {
@@ -18,7 +24,12 @@ pub(crate) struct Tool {
 
 impl Tool {
     pub(crate) fn new(program: impl AsRef<OsStr>) -> Self {
-        Self { command: Command::new(program) }
+        let mut command = Command::new(program);
+        if PROXIES.iter().any(|name| std::env::var_os(name).is_some()) {
+            let others = std::env::var("NO_PROXY").or_else(|_| std::env::var("no_proxy")).unwrap_or_default();
+            command.env("NO_PROXY", format!("{others},{NODE_IP},{POD_CIDR},{SERVICE_CIDR}"));
+        }
+        Self { command }
     }
 
     #[must_use]

@@ -82,6 +82,9 @@ pub(crate) fn start(
     let child = Command::new("setsid")
         .arg(program)
         .args(arguments)
+        // What the caller has set, such as a proxy, is not meant for the node.
+        .env_clear()
+        .env("HOME", &paths.state)
         .env(MARK, &paths.state)
         .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
         .current_dir("/")

@@ -70,10 +70,7 @@ pub(crate) fn forget_run(paths: &Paths, record: &mut Record) -> Result<()> {
     containerd::forget_results(paths);
     record.processes.clear();
     record.boot.clear();
-    if paths.state.exists() {
-        record.save(paths)?;
-    }
-    Ok(())
+    record.save(paths)
 }
 
 /// Stops the node and removes what it stored.

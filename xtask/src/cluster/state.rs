@@ -114,6 +114,10 @@ impl Record {
     }
 
     pub(crate) fn save(&self, paths: &Paths) -> Result<()> {
+        // Taking down a node that does not exist must not make its folder.
+        if self.fingerprint.is_empty() && !paths.state.exists() {
+            return Ok(());
+        }
         let content = serde_json::to_vec_pretty(self).context("writing the record of the node")?;
         cache::write_atomically(&paths.record(), &content)
     }
