@@ -117,28 +117,22 @@ pub fn limit_variable(name: &str, container: &str, resource: &str, divisor: &str
     }
 }
 
-fn with_defaults(mut resources: ResourceRequirements, defaults: DefaultResources) -> ResourceRequirements {
-    let limits = resources.limits.get_or_insert_default();
-    for (resource, quantity) in defaults.limits {
-        limits.entry((*resource).to_owned()).or_insert_with(|| Quantity((*quantity).to_owned()));
-    }
-    let asked_limits = limits.clone();
-    let requests = resources.requests.get_or_insert_default();
-    for (resource, quantity) in defaults.requests {
-        if requests.contains_key(*resource) {
-            continue;
-        }
-        // A default request must not exceed a small limit that a user chose:
-        // such a pod would be refused. Quantities are compared by the API
-        // server alone, so a chosen limit becomes the request, as Kubernetes
-        // itself does it.
-        let chosen = asked_limits.get(*resource).filter(|limit| {
-            !defaults.limits.iter().any(|(name, value)| name == resource && limit.0 == **value)
-        });
-        let quantity = chosen.cloned().unwrap_or_else(|| Quantity((*quantity).to_owned()));
-        requests.insert((*resource).to_owned(), quantity);
-    }
-    resources
+/// What a user gives as one of request and limit holds for the other too: a
+/// default beside it could contradict it, and quantities are compared by the
+/// API server alone. What is not given at all gets the defaults.
+fn with_defaults(given: ResourceRequirements, defaults: DefaultResources) -> ResourceRequirements {
+    let given_requests = given.requests.unwrap_or_default();
+    let given_limits = given.limits.unwrap_or_default();
+    let quantity = |text: &str| Quantity(text.to_owned());
+    let mut requests: BTreeMap<_, _> =
+        defaults.requests.iter().map(|(resource, text)| ((*resource).to_owned(), quantity(text))).collect();
+    requests.extend(given_limits.clone());
+    requests.extend(given_requests.clone());
+    let mut limits: BTreeMap<_, _> =
+        defaults.limits.iter().map(|(resource, text)| ((*resource).to_owned(), quantity(text))).collect();
+    limits.extend(given_requests);
+    limits.extend(given_limits);
+    ResourceRequirements { requests: Some(requests), limits: Some(limits), claims: given.claims }
 }
 
 /// Labels or annotations of a user with those of the operator over them.

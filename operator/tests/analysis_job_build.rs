@@ -88,11 +88,16 @@ fn the_variables_of_the_operator_cannot_be_replaced() {
 }
 
 #[test]
-fn a_small_limit_lowers_the_default_request() {
+fn a_limit_is_also_the_request_and_the_other_way_round() {
     let prepared = built(&job(LARGEST));
     let resources = pod(&prepared).containers[0].resources.clone().unwrap();
-    assert_eq!(resources.requests.unwrap()["memory"].0, "64Mi");
-    assert_eq!(resources.limits.unwrap()["cpu"].0, "2");
+    let (requests, limits) = (resources.requests.unwrap(), resources.limits.unwrap());
+    assert_eq!((requests["memory"].0.as_str(), limits["memory"].0.as_str()), ("64Mi", "64Mi"));
+    assert_eq!((requests["cpu"].0.as_str(), limits["cpu"].0.as_str()), ("1", "1"));
+    assert_eq!(
+        (requests["ephemeral-storage"].0.as_str(), limits["ephemeral-storage"].0.as_str()),
+        ("64Mi", "8Gi")
+    );
 }
 
 #[test]

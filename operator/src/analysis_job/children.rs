@@ -252,12 +252,93 @@ fn waiting(
             condition.message.clone().unwrap_or_default(),
         ));
     }
-    state.and_then(|state| state.waiting.as_ref()).map(|waiting| {
-        (waiting.reason.clone().unwrap_or_default(), waiting.message.clone().unwrap_or_default())
+    let waiting = state?.waiting.as_ref()?;
+    let message = waiting.message.clone().unwrap_or_default();
+    Some(match waiting.reason.clone().unwrap_or_default() {
+        // The kubelet goes back and forth between these two; a status that
+        // followed would be written again and again.
+        reason if matches!(reason.as_str(), "ErrImagePull" | "ImagePullBackOff") => {
+            let cause = message.split_once("ErrImagePull: ").map(|(_, cause)| cause.to_owned());
+            ("ImagePullBackOff".to_owned(), cause.unwrap_or(message))
+        }
+        reason => (reason, message),
     })
 }
 
 fn owner(metadata: &ObjectMeta) -> Option<Owner> {
     let name = metadata.labels.as_ref()?.get(labels::ANALYSIS_JOB)?.clone();
     Some(Owner { namespace: metadata.namespace.clone()?, name })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn observe(status: &serde_json::Value) -> PodState {
+        let pod = json!({
+            "metadata": { "name": "a-x", "namespace": "demo", "labels": { labels::ANALYSIS_JOB: "a" } },
+            "status": status,
+        });
+        let (owner, state) = PodState::observe(serde_json::from_value(pod).unwrap()).unwrap();
+        assert_eq!(owner, Owner { namespace: "demo".to_owned(), name: "a".to_owned() });
+        state
+    }
+
+    fn waiting(reason: &str, message: &str) -> Option<(String, String)> {
+        observe(&json!({
+            "phase": "Pending",
+            "containerStatuses": [{
+                "name": CONTAINER, "image": "i", "imageID": "", "ready": false, "restartCount": 0,
+                "state": { "waiting": { "reason": reason, "message": message } },
+            }],
+        }))
+        .waiting
+    }
+
+    #[test]
+    fn an_image_that_cannot_be_pulled_is_told_in_one_way() {
+        let told = waiting("ErrImagePull", "failed to pull: no such host");
+        let back_off = "Back-off pulling image \"i\": ErrImagePull: failed to pull: no such host";
+        assert_eq!(waiting("ImagePullBackOff", back_off), told);
+        assert_eq!(told.unwrap().0, "ImagePullBackOff");
+    }
+
+    #[test]
+    fn a_pod_that_fits_nowhere_says_so() {
+        let state = observe(&json!({
+            "phase": "Pending",
+            "conditions": [{ "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes" }],
+        }));
+        assert_eq!(state.waiting, Some(("Unschedulable".to_owned(), "0/1 nodes".to_owned())));
+    }
+
+    #[test]
+    fn a_pod_that_was_evicted_has_ended_though_no_container_says_so() {
+        let state = observe(&json!({ "phase": "Failed", "reason": "Evicted", "message": "low on memory" }));
+        let end = state.ended.unwrap();
+        assert_eq!((end.exit_code, end.reason.as_deref()), (-1, Some("Evicted")));
+    }
+
+    #[test]
+    fn a_job_ends_by_its_condition_and_not_by_its_counts() {
+        let observe = |status: serde_json::Value| {
+            let job = json!({
+                "metadata": { "name": "a", "namespace": "demo", "labels": { labels::ANALYSIS_JOB: "a" } },
+                "status": status,
+            });
+            JobState::observe(serde_json::from_value(job).unwrap()).unwrap().1
+        };
+        assert_eq!(observe(json!({ "succeeded": 1 })).end, None);
+        let failed = observe(json!({
+            "failed": 1,
+            "conditions": [{ "type": "Failed", "status": "True", "reason": "DeadlineExceeded", "message": "m", "lastTransitionTime": "2026-01-01T00:00:00Z" }],
+        }));
+        assert_eq!(failed.end.unwrap().failure, Some(("DeadlineExceeded".to_owned(), "m".to_owned())));
+        let complete = observe(json!({
+            "completionTime": "2026-01-01T00:00:01Z",
+            "conditions": [{ "type": "Complete", "status": "True" }],
+        }));
+        assert_eq!(complete.end.unwrap().failure, None);
+    }
 }
