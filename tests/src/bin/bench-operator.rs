@@ -36,15 +36,15 @@ async fn main() -> Result<()> {
     let idle = Figures::read(&client).await?;
     println!("operator at rest: {} MB", megabytes(idle.resident));
 
-    let plain = phase(&client, "bench-jobs", count, plain_job, |jobs: &Api<Job>| {
-        finished(jobs, |job| job["status"]["completionTime"].is_string())
+    let plain = phase(&client, "bench-jobs", count, plain_job, async |jobs: &Api<Job>| {
+        finished(jobs, |job| job["status"]["completionTime"].is_string()).await
     })
     .await?;
     println!("{count} plain Jobs: {:.1} s, {:.1} a second", plain.as_secs_f64(), rate(count, plain));
 
     let before = Figures::read(&client).await?;
-    let own = phase(&client, "bench-analysis-jobs", count, analysis_job, |jobs: &Api<AnalysisJob>| {
-        finished(jobs, |job| job["status"]["completionTime"].is_string())
+    let own = phase(&client, "bench-analysis-jobs", count, analysis_job, async |jobs: &Api<AnalysisJob>| {
+        finished(jobs, |job| job["status"]["completionTime"].is_string()).await
     })
     .await?;
     let after = Figures::read(&client).await?;
@@ -68,7 +68,7 @@ async fn main() -> Result<()> {
 
 /// Creates objects, waits until all have finished, and tells how long it took
 /// from the first creation. The namespace stays, so that the objects do.
-async fn phase<K, Done, Waiting>(
+async fn phase<K, Done>(
     client: &Client,
     namespace: &str,
     count: usize,
@@ -81,8 +81,7 @@ where
         + serde::Serialize
         + Clone
         + std::fmt::Debug,
-    Done: Fn(&Api<K>) -> Waiting,
-    Waiting: Future<Output = Result<usize>>,
+    Done: AsyncFn(&Api<K>) -> Result<usize>,
 {
     let namespaces: Api<Namespace> = Api::all(client.clone());
     clean(client, namespace).await?;
@@ -201,7 +200,7 @@ struct Figures {
 impl Figures {
     async fn read(client: &Client) -> Result<Self> {
         let path = "/api/v1/namespaces/ai-saas-platform/services/ai-saas-platform-operator:http/proxy/metrics";
-        let request = http::Request::get(path).body(Vec::new())?;
+        let request = axum::http::Request::get(path).body(Vec::new())?;
         let text = client.request_text(request).await.context("reading the operator's metrics")?;
         let mut writes = BTreeMap::new();
         let mut resident = 0.0;
