@@ -1,0 +1,20 @@
+//! analysis-base: sources in, one analysis, a result and charts out.
+//!
+//! ```text
+//!   specification ─▶ source ─▶ engine ─▶ query or profile ─▶ output
+//!                                              └─▶ chart ─▶ output
+//!   run: the process around it (limits, signals, the summary it leaves)
+//! ```
+
+pub mod analysis;
+pub mod chart;
+pub mod engine;
+pub mod environment;
+pub mod failure;
+pub mod memory;
+pub mod output;
+pub mod profile;
+pub mod query;
+pub mod run;
+pub mod source;
+pub mod summary;

@@ -1,0 +1,346 @@
+//! One analysis, from its specification to its result.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use crds::analysis::{AnalysisSpecification, Chart, FailureReason, OutputFormat, WrittenFile};
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::prelude::DataFrame;
+use futures::{StreamExt, stream};
+use tokio::sync::watch;
+
+use crate::chart::{self, ChartData};
+use crate::engine::{Engine, Joins};
+use crate::environment::Environment;
+use crate::failure::{Failure, Limits};
+use crate::output::{Destination, Encoder, Preview, Upload};
+use crate::source::Progress;
+use crate::{profile, query, source};
+
+/// What a successful analysis leaves behind.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// One or two sentences for the user.
+    pub message: String,
+    /// Rows in the result.
+    pub rows_written: u64,
+    /// The files that were written.
+    pub files: Vec<WrittenFile>,
+    /// The first rows of the result as CSV.
+    pub preview: String,
+}
+
+/// Runs the analysis. Temporary files go below `scratch`; when `stopped`
+/// becomes true the analysis ends soon and takes back what it began.
+///
+/// # Errors
+/// A [`Failure`] says what to mend. Nothing of the result is visible then.
+pub async fn run(
+    specification: &AnalysisSpecification,
+    environment: &Environment,
+    scratch: &Path,
+    progress: &Arc<Progress>,
+    stopped: watch::Receiver<bool>,
+) -> Result<Outcome, Failure> {
+    check(specification)?;
+    let folder = |name: &str| {
+        let folder = scratch.join(name);
+        std::fs::create_dir_all(&folder).map_err(Failure::internal).map(|()| folder)
+    };
+    let (downloads, spill) = (folder("downloads")?, folder("spill")?);
+
+    let mut engine = Engine::new(environment, &spill)?;
+    let context = engine.session(Joins::Hashed)?;
+    for source in &specification.sources {
+        let opening = source::open(&context, source, environment, &downloads, progress);
+        let table = unless_stopped(opening, &stopped).await?;
+        engine.add_table(&source.name, table);
+    }
+
+    let mut analysis = Analysis {
+        specification,
+        engine,
+        cores: environment.cores,
+        limits: environment.limits(),
+        progress,
+        stopped,
+    };
+    let mut destination =
+        specification.output.as_ref().map(|output| Destination::open(output, environment)).transpose()?;
+    let written = match analysis.result(destination.as_mut(), Joins::Hashed).await {
+        // Joins by hash tables need memory that joins by sorting do not.
+        Err(failure) if failure.reason == FailureReason::MemoryExhausted && specification.sql.is_some() => {
+            tracing::warn!(
+                "the memory does not suffice for joins by hash tables: trying again with sorted joins"
+            );
+            analysis.result(destination.as_mut(), Joins::Sorted).await?
+        }
+        other => other?,
+    };
+    let mut notes = Vec::new();
+    for chart in &specification.charts {
+        analysis.chart(chart, &written, destination.as_mut(), &mut notes).await?;
+    }
+    let files = destination.map_or_else(|| Ok(Vec::new()), Destination::publish)?;
+    Ok(Outcome {
+        message: message(written.rows, &files, &notes),
+        rows_written: written.rows,
+        files,
+        preview: written.preview,
+    })
+}
+
+fn check(specification: &AnalysisSpecification) -> Result<(), Failure> {
+    let invalid = |text: String| Err(Failure::new(FailureReason::InvalidSpecification, text));
+    if specification.sources.is_empty() {
+        return invalid("There is no source. Give at least one.".to_owned());
+    }
+    let mut names = HashSet::new();
+    if let Some(twice) = specification.sources.iter().find(|source| !names.insert(&source.name)) {
+        return invalid(format!("Two sources are called `{}`.", twice.name));
+    }
+    match (&specification.sql, &specification.profile) {
+        (Some(_), None) => Ok(()),
+        (None, Some(profile)) if names.contains(&profile.source) => Ok(()),
+        (None, Some(profile)) => {
+            invalid(format!("The profile is of `{}`, which is not a source.", profile.source))
+        }
+        _ => invalid("Give exactly one of `sql` and `profile`.".to_owned()),
+    }
+}
+
+fn message(rows: u64, files: &[WrittenFile], notes: &[String]) -> String {
+    let plural = |count: usize| if count == 1 { "" } else { "s" };
+    let rows_text = format!("{rows} row{}", plural(usize::try_from(rows).unwrap_or(usize::MAX)));
+    let mut text = if files.is_empty() {
+        format!("The result has {rows_text}.")
+    } else {
+        format!("The result has {rows_text}, in {} file{}.", files.len(), plural(files.len()))
+    };
+    for note in notes {
+        text.push(' ');
+        text.push_str(note);
+    }
+    text
+}
+
+/// What a result leaves for the charts and the summary.
+struct WrittenResult {
+    rows: u64,
+    preview: String,
+    /// The first rows, if a chart shows them.
+    chart_data: Option<ChartData>,
+}
+
+struct Analysis<'a> {
+    specification: &'a AnalysisSpecification,
+    engine: Engine,
+    cores: usize,
+    limits: Limits,
+    progress: &'a Progress,
+    stopped: watch::Receiver<bool>,
+}
+
+impl Analysis<'_> {
+    /// Computes the result and writes it.
+    async fn result(
+        &mut self,
+        destination: Option<&mut Destination>,
+        joins: Joins,
+    ) -> Result<WrittenResult, Failure> {
+        let context = self.engine.session(joins)?;
+        if let Some(sql) = &self.specification.sql {
+            let frame = query::plan(&context, sql, &self.engine.table_names(), self.limits).await?;
+            let schema: SchemaRef = Arc::clone(frame.schema().inner());
+            // A chart of a column that is not there is refused before the work.
+            for chart in self.specification.charts.iter().filter(|chart| chart.sql.is_none()) {
+                chart::check_columns(chart, &schema)?;
+            }
+            let (plan, rows) = self.execute(frame).await?;
+            let written = self.write(&schema, rows, destination).await?;
+            self.count_rows(&plan);
+            return Ok(written);
+        }
+        let Some(options) = &self.specification.profile else {
+            return Err(Failure::internal("an analysis without a query and a profile"));
+        };
+        let frame = context
+            .table(options.source.as_str())
+            .await
+            .map_err(|error| Failure::from_engine(&error, self.limits))?;
+        let frame = profile::select(frame, options, self.limits)?;
+        let schema: SchemaRef = Arc::clone(frame.schema().inner());
+        let (plan, rows) = self.execute(frame).await?;
+        let profiling = profile::run(&schema, rows, options, self.cores, self.limits);
+        let profile = unless_stopped(profiling, &self.stopped).await?;
+        self.count_rows(&plan);
+        let schema = profile.schema();
+        let rows = datafusion::physical_plan::stream::RecordBatchStreamAdapter::new(
+            Arc::clone(&schema),
+            stream::iter([Ok(profile)]),
+        );
+        self.write(&schema, Box::pin(rows), destination).await
+    }
+
+    async fn execute(
+        &self,
+        frame: DataFrame,
+    ) -> Result<(Arc<dyn ExecutionPlan>, SendableRecordBatchStream), Failure> {
+        let failed = |error| Failure::from_engine(&error, self.limits);
+        let task = Arc::new(frame.task_ctx());
+        let planning = async { frame.create_physical_plan().await.map_err(failed) };
+        let plan = unless_stopped(planning, &self.stopped).await?;
+        let rows = execute_stream(Arc::clone(&plan), task).map_err(failed)?;
+        Ok((plan, rows))
+    }
+
+    async fn write(
+        &mut self,
+        schema: &SchemaRef,
+        rows: SendableRecordBatchStream,
+        destination: Option<&mut Destination>,
+    ) -> Result<WrittenResult, Failure> {
+        let format = self.specification.output.as_ref().map_or(OutputFormat::Csv, |output| output.format);
+        let Some(destination) = destination else {
+            return self.stream(schema, rows, None).await;
+        };
+        let mut upload = destination.start(format.file_name())?;
+        let mut encoder = Encoder::new(schema, format)?;
+        let streamed = self.stream(schema, rows, Some((&mut encoder, &mut upload))).await;
+        let ended = match streamed {
+            Ok(written) => {
+                async { upload.write(encoder.finish()?).await.map(|()| written) }.await.map_err(Failure::from)
+            }
+            Err(failure) => Err(failure),
+        };
+        match ended {
+            Ok(written) => {
+                destination.finish(upload).await?;
+                Ok(written)
+            }
+            Err(failure) => {
+                upload.abort().await;
+                Err(failure)
+            }
+        }
+    }
+
+    async fn stream(
+        &mut self,
+        schema: &SchemaRef,
+        mut rows: SendableRecordBatchStream,
+        mut sink: Option<(&mut Encoder, &mut Upload)>,
+    ) -> Result<WrittenResult, Failure> {
+        let shown = self.specification.charts.iter().any(|chart| chart.sql.is_none());
+        let mut chart_data = shown.then(|| ChartData::new(Arc::clone(schema)));
+        let mut preview = Preview::new(schema)?;
+        let mut count = 0;
+        while let Some(batch) = self.next(&mut rows).await? {
+            count += batch.num_rows() as u64;
+            preview.add(&batch)?;
+            if let Some(data) = &mut chart_data {
+                data.add(&batch)?;
+            }
+            if let Some((encoder, upload)) = &mut sink {
+                let bytes = encoder.write(&batch)?;
+                if !bytes.is_empty() {
+                    upload.write(bytes).await?;
+                }
+            }
+        }
+        Ok(WrittenResult { rows: count, preview: preview.finish()?, chart_data })
+    }
+
+    async fn next(&self, rows: &mut SendableRecordBatchStream) -> Result<Option<RecordBatch>, Failure> {
+        let next = async {
+            rows.next().await.transpose().map_err(|error| Failure::from_engine(&error, self.limits))
+        };
+        unless_stopped(next, &self.stopped).await
+    }
+
+    /// Draws a chart and writes its two files.
+    async fn chart(
+        &mut self,
+        chart: &Chart,
+        result: &WrittenResult,
+        destination: Option<&mut Destination>,
+        notes: &mut Vec<String>,
+    ) -> Result<(), Failure> {
+        let own = match &chart.sql {
+            Some(sql) => Some(self.chart_data(chart, sql).await?),
+            None => None,
+        };
+        let Some(data) = own.as_ref().or(result.chart_data.as_ref()) else {
+            return Err(Failure::internal("a chart without data"));
+        };
+        if data.is_cut() {
+            notes.push(format!("The chart `{}` shows only the first {} rows.", chart.name, chart::MOST_ROWS));
+        }
+        let drawn = chart::draw(chart, data)?;
+        let Some(destination) = destination else { return Ok(()) };
+        let files = [
+            (format!("{}.svg", chart.name), drawn.svg),
+            (format!("{}.vl.json", chart.name), drawn.vega_lite),
+        ];
+        for (name, content) in files {
+            let mut upload = destination.start(&name)?;
+            match upload.write(content.into_bytes().into()).await {
+                Ok(()) => destination.finish(upload).await?,
+                Err(error) => {
+                    upload.abort().await;
+                    return Err(error.into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn chart_data(&self, chart: &Chart, sql: &str) -> Result<ChartData, Failure> {
+        let named = |failure: Failure| Failure {
+            message: format!("Chart `{}`: {}", chart.name, failure.message),
+            reason: failure.reason,
+        };
+        let context = self.engine.session(Joins::Hashed)?;
+        let frame =
+            query::plan(&context, sql, &self.engine.table_names(), self.limits).await.map_err(named)?;
+        let schema: SchemaRef = Arc::clone(frame.schema().inner());
+        chart::check_columns(chart, &schema)?;
+        let frame = frame
+            .limit(0, Some(chart::MOST_ROWS + 1))
+            .map_err(|error| named(Failure::from_engine(&error, self.limits)))?;
+        let (plan, mut rows) = self.execute(frame).await.map_err(named)?;
+        let mut data = ChartData::new(schema);
+        while let Some(batch) = self.next(&mut rows).await.map_err(named)? {
+            data.add(&batch)?;
+        }
+        self.count_rows(&plan);
+        Ok(data)
+    }
+
+    /// Adds the rows that the engine's own readers gave; sources of text count themselves.
+    fn count_rows(&self, plan: &Arc<dyn ExecutionPlan>) {
+        if plan.name() == "DataSourceExec" {
+            let rows = plan.metrics().and_then(|metrics| metrics.output_rows()).unwrap_or(0);
+            self.progress.add_rows(rows);
+        }
+        for child in plan.children() {
+            self.count_rows(child);
+        }
+    }
+}
+
+/// The result of the work, or the failure `Interrupted` when that comes first.
+async fn unless_stopped<T>(
+    work: impl Future<Output = Result<T, Failure>>,
+    stopped: &watch::Receiver<bool>,
+) -> Result<T, Failure> {
+    let mut stopped = stopped.clone();
+    tokio::select! {
+        result = work => result,
+        Ok(_) = stopped.wait_for(|stopped| *stopped) => Err(Failure::interrupted()),
+    }
+}

@@ -1,0 +1,24 @@
+//! The result: from record batches to files at their destination.
+//!
+//! ```text
+//!   portable   types that every reader of the format knows
+//!   encode     batches → bytes of the format
+//!   place      bytes → volume, bucket or ConfigMap, whole or not at all
+//!   preview    the first rows for `kubectl get -o yaml`
+//! ```
+
+mod encode;
+mod error;
+mod place;
+mod portable;
+mod preview;
+
+pub use encode::Encoder;
+pub use error::OutputError;
+pub use place::{Destination, Upload};
+pub use portable::Portable;
+pub use preview::Preview;
+
+/// Most bytes of all files together that go into a ConfigMap. The API server
+/// takes 1 MiB, in which base64 and the rest of the object must fit as well.
+pub const CONFIG_MAP_LIMIT_BYTES: u64 = 700 << 10;

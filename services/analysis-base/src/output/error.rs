@@ -1,0 +1,108 @@
+use std::io;
+
+use crds::analysis::FailureReason;
+
+use super::CONFIG_MAP_LIMIT_BYTES;
+use crate::failure::{Failure, Size};
+
+/// Why a result was not written.
+#[derive(Debug, thiserror::Error)]
+pub enum OutputError {
+    /// The destination is not one.
+    #[error("The output cannot be used: {0}.")]
+    Specification(String),
+    /// It does not fit into a ConfigMap.
+    #[error(
+        "The result is larger than the {} that fit into a ConfigMap. Select less, write `format: parquet`, or put the \
+         result on a persistentVolumeClaim or in s3.",
+        Size(CONFIG_MAP_LIMIT_BYTES)
+    )]
+    TooLargeForConfigMap,
+    /// It does not fit on the volume.
+    #[error(
+        "The volume of claim `{claim}` is full: the result does not fit. Give the claim more storage, or select less."
+    )]
+    VolumeFull { claim: String },
+    /// The volume refuses to be written.
+    #[error(
+        "The volume of claim `{claim}` refuses to be written: {detail}. Set `workload.podSecurityContext.fsGroup`, or \
+         mount a claim that can be written."
+    )]
+    VolumeDenied { claim: String, detail: String },
+    /// The volume fails.
+    #[error("Writing to the volume of claim `{claim}` failed: {detail}.")]
+    Volume { claim: String, detail: String },
+    /// The bucket refuses to be written.
+    #[error("Writing to `{url}` was refused. Check the credentials in the Secret and what they may do.")]
+    BucketDenied { url: String },
+    /// The bucket does not exist.
+    #[error("Writing to `{url}` failed: the bucket is not there.")]
+    BucketNotFound { url: String },
+    /// The store fails.
+    #[error("Writing to `{url}` failed: {detail}.")]
+    Bucket { url: String, detail: String },
+    /// The format cannot hold a type.
+    #[error(
+        "The result cannot be written as {format}: {detail}. Cast the column to another type, or use another format."
+    )]
+    Format { format: &'static str, detail: String },
+    /// Standard output is closed.
+    #[error("The result cannot be handed to the operator: {0}.")]
+    StandardOutput(io::Error),
+}
+
+impl OutputError {
+    const fn reason(&self) -> FailureReason {
+        match self {
+            Self::Specification(_) | Self::BucketNotFound { .. } => FailureReason::InvalidSpecification,
+            Self::TooLargeForConfigMap | Self::VolumeFull { .. } => FailureReason::OutputTooLarge,
+            Self::VolumeDenied { .. } | Self::BucketDenied { .. } => FailureReason::AccessDenied,
+            Self::Volume { .. } | Self::Bucket { .. } | Self::StandardOutput(_) => {
+                FailureReason::OutputUnavailable
+            }
+            Self::Format { .. } => FailureReason::InvalidQuery,
+        }
+    }
+
+    /// What an error of a file on a volume means.
+    pub(super) fn volume(claim: &str, error: &io::Error) -> Self {
+        let claim = claim.to_owned();
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                Self::VolumeFull { claim }
+            }
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                Self::VolumeDenied { claim, detail: error.to_string() }
+            }
+            _ => Self::Volume { claim, detail: error.to_string() },
+        }
+    }
+
+    /// What an error of an object store means.
+    pub(super) fn bucket(url: &str, error: &(dyn std::error::Error + 'static)) -> Self {
+        let url = url.to_owned();
+        let mut current = Some(error);
+        while let Some(candidate) = current {
+            match candidate.downcast_ref::<object_store::Error>() {
+                Some(
+                    object_store::Error::PermissionDenied { .. }
+                    | object_store::Error::Unauthenticated { .. },
+                ) => return Self::BucketDenied { url },
+                Some(object_store::Error::NotFound { .. }) => return Self::BucketNotFound { url },
+                _ => current = candidate.source(),
+            }
+        }
+        let detail = crate::source::root_cause(error);
+        if detail.contains("NoSuchBucket") {
+            Self::BucketNotFound { url }
+        } else {
+            Self::Bucket { url, detail }
+        }
+    }
+}
+
+impl From<OutputError> for Failure {
+    fn from(error: OutputError) -> Self {
+        Self::new(error.reason(), error.to_string())
+    }
+}

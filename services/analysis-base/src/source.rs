@@ -1,0 +1,96 @@
+//! Sources: from where the specification says to a table of the query engine.
+//!
+//! ```text
+//!   place      where the data is → a store and the files in it
+//!   records    bytes → chunks that end where a record ends
+//!   csv, json  a chunk → record batches; the schema; what is wrong in which line
+//!   text       all of that as a table that is read in a stream, on all cores
+//!   columnar   Parquet and Arrow, read by the engine itself
+//! ```
+
+mod bytes;
+mod columnar;
+mod counting;
+mod csv;
+mod download;
+mod error;
+mod json;
+mod place;
+mod records;
+mod secret;
+mod store;
+mod text;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crds::analysis::{Source, SourceFormat};
+use datafusion::catalog::TableProvider;
+use datafusion::prelude::SessionContext;
+
+pub(crate) use error::root_cause;
+pub use error::{SourceError, store_failure};
+pub(crate) use secret::Secret;
+pub(crate) use store::{Bucket, open_bucket};
+
+use crate::environment::Environment;
+use crate::failure::Failure;
+
+/// How far a run has read.
+#[derive(Debug, Default)]
+pub struct Progress {
+    rows: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Progress {
+    pub(crate) fn add_rows(&self, rows: usize) {
+        self.rows.fetch_add(rows as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn add_bytes(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Rows read from the sources so far.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.rows.load(Ordering::Relaxed)
+    }
+
+    /// Bytes read from the sources so far, as stored there.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+}
+
+/// Makes the source a table.
+///
+/// Nothing is read yet but what the schema needs; a file on a web server is
+/// copied to the folder `downloads` first, since such a server may be unable
+/// to give parts of it.
+///
+/// # Errors
+/// If the source is not there, is refused, does not answer, or is not what it is said to be.
+pub async fn open(
+    context: &SessionContext,
+    source: &Source,
+    environment: &Environment,
+    downloads: &Path,
+    progress: &Arc<Progress>,
+) -> Result<Arc<dyn TableProvider>, Failure> {
+    let place = place::find(source, environment, downloads, progress).await?;
+    let files = place.files.len();
+    let table = match source.format {
+        SourceFormat::Csv | SourceFormat::JsonLines => {
+            text::table(source, place, environment.cores, progress).await?
+        }
+        SourceFormat::Parquet | SourceFormat::Arrow => {
+            columnar::table(context, source, place, environment.limits(), progress).await?
+        }
+    };
+    tracing::info!(source = source.name, files, columns = table.schema().fields().len(), "source is open");
+    Ok(table)
+}

@@ -1,0 +1,97 @@
+use crds::analysis::FailureReason;
+
+use crate::failure::{Failure, Size};
+
+/// What can be wrong with a source. Messages name the source and the file.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The specification of the source makes no sense.
+    #[error("Source `{source_name}`: {problem}.")]
+    Specification { source_name: String, problem: String },
+    /// The data is not there.
+    #[error("Source `{source_name}`: {what}.")]
+    NotFound { source_name: String, what: String },
+    /// Access was refused.
+    #[error(
+        "Source `{source_name}`: access to {what} was refused. Check the Secret that `uri.secret` names."
+    )]
+    Denied { source_name: String, what: String },
+    /// The key of a Secret is missing.
+    #[error("Secret `{secret}` has no key `{key}`.")]
+    SecretKey { secret: String, key: String },
+    /// A server did not answer.
+    #[error("Source `{source_name}`: {what}.")]
+    Unavailable { source_name: String, what: String },
+    /// The data is wrong; `place` is a file, and a line where that is known.
+    #[error("Source `{source_name}`, {place}: {problem}.")]
+    Data { source_name: String, place: String, problem: String },
+    /// A download does not fit into the temporary folder.
+    #[error(
+        "Source `{source_name}`: the file is larger than the {} that are free for it in the temporary folder. \
+         Raise spec.workload.resources.limits.ephemeral-storage, or put the file on a volume or in an S3-compatible store.",
+        Size(*limit_bytes)
+    )]
+    DownloadTooLarge { source_name: String, limit_bytes: u64 },
+}
+
+impl SourceError {
+    const fn reason(&self) -> FailureReason {
+        match self {
+            Self::Specification { .. } => FailureReason::InvalidSpecification,
+            Self::NotFound { .. } => FailureReason::SourceNotFound,
+            Self::Denied { .. } | Self::SecretKey { .. } => FailureReason::AccessDenied,
+            Self::Unavailable { .. } => FailureReason::SourceUnavailable,
+            Self::Data { .. } => FailureReason::InvalidData,
+            Self::DownloadTooLarge { .. } => FailureReason::DiskExhausted,
+        }
+    }
+
+    /// Wrong data in a file.
+    pub(super) fn data(source_name: &str, place: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self::Data { source_name: source_name.to_owned(), place: place.into(), problem: problem.into() }
+    }
+}
+
+impl From<SourceError> for Failure {
+    fn from(error: SourceError) -> Self {
+        Self::new(error.reason(), error.to_string())
+    }
+}
+
+/// What an error of an object store means; `what` names what was read.
+#[must_use]
+pub fn store_failure(what: &str, error: &object_store::Error) -> Failure {
+    use object_store::Error;
+    match error {
+        Error::NotFound { path, .. } => Failure::new(
+            FailureReason::SourceNotFound,
+            format!("Reading {what} failed: `{path}` is not there."),
+        ),
+        Error::PermissionDenied { path, .. } | Error::Unauthenticated { path, .. } => Failure::new(
+            FailureReason::AccessDenied,
+            format!(
+                "Reading {what} failed: access to `{path}` was refused. Check the credentials in the Secret."
+            ),
+        ),
+        other => {
+            let text = root_cause(other);
+            // Some stores answer a wrong bucket or region with a generic error.
+            if text.contains("NoSuchBucket") || text.contains("404 Not Found") {
+                return Failure::new(
+                    FailureReason::SourceNotFound,
+                    format!("Reading {what} failed: the store says that the bucket or the key is not there."),
+                );
+            }
+            Failure::new(FailureReason::SourceUnavailable, format!("Reading {what} failed: {text}."))
+        }
+    }
+}
+
+/// The innermost error: what happened, without who passed it on.
+pub(crate) fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut current = error;
+    while let Some(inner) = current.source() {
+        current = inner;
+    }
+    current.to_string().trim_end_matches('.').to_owned()
+}

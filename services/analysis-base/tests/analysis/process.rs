@@ -1,0 +1,126 @@
+//! The program itself: exit codes, the summary, the log, signals.
+
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use crds::analysis::{FailureReason, OUTPUT_MARKER, OutputPart, RunSummary, exit_code};
+use serde_json::{Value, json};
+
+use crate::bench::Bench;
+
+fn start(bench: &Bench, specification: &Value, memory_bytes: u64) -> Child {
+    let file = bench.root().join("specification.json");
+    std::fs::write(&file, specification.to_string()).expect("file");
+    Command::new(env!("CARGO_BIN_EXE_analysis-base"))
+        .arg("run")
+        .arg("--specification")
+        .arg(file)
+        .arg("--root")
+        .arg(bench.root())
+        .arg("--termination-message")
+        .arg(summary_path(bench.root()))
+        .env("MEMORY_LIMIT_BYTES", memory_bytes.to_string())
+        .env("CPU_LIMIT", "2")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("start")
+}
+
+fn summary_path(root: &Path) -> std::path::PathBuf {
+    root.join("termination-log")
+}
+
+fn end(bench: &Bench, child: Child) -> (Output, RunSummary) {
+    let output = child.wait_with_output().expect("end");
+    let summary = std::fs::read(summary_path(bench.root())).expect("summary");
+    assert!(summary.len() <= 4096);
+    (output, serde_json::from_slice(&summary).expect("summary"))
+}
+
+fn specification(sql: &str) -> Value {
+    json!({"sources": [{"name": "t", "format": "csv", "inline": "a,b\n1,x\n2,y\n"}], "sql": sql})
+}
+
+#[test]
+fn a_config_map_result_is_on_standard_output() {
+    let bench = Bench::new();
+    let mut specification = specification("SELECT a, repeat(b, 6000) AS b FROM t");
+    specification["output"] = json!({"format": "csv", "configMap": {}});
+    let (output, summary) = end(&bench, start(&bench, &specification, 256 << 20));
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut content = Vec::new();
+    for (index, line) in String::from_utf8(output.stdout).expect("text").lines().enumerate() {
+        assert!(line.len() < 16 << 10);
+        let part: OutputPart =
+            serde_json::from_str(line.strip_prefix(OUTPUT_MARKER).expect("marker")).expect("part");
+        assert_eq!((part.file.as_str(), part.part as usize, part.parts), ("result.csv", index, 2));
+        content.extend(base64::engine::general_purpose::STANDARD.decode(part.data).expect("base64"));
+    }
+    let expected = format!("a,b\n1,{}\n2,{}\n", "x".repeat(6000), "y".repeat(6000));
+    assert_eq!(String::from_utf8(content).expect("text"), expected);
+    assert_eq!(summary.failure, None);
+    assert_eq!((summary.rows_read, summary.rows_written), (2, 2));
+    assert_eq!(summary.files[0].bytes as usize, expected.len());
+    assert!(summary.peak_memory_bytes > 0 && summary.preview.len() <= 1024);
+    // Every line of the log is JSON.
+    for line in String::from_utf8(output.stderr).expect("text").lines() {
+        serde_json::from_str::<Value>(line).expect("a log line is JSON");
+    }
+    assert_eq!(std::fs::read_dir(&bench.environment.folders.temporary).expect("folder").count(), 0);
+}
+
+#[test]
+fn exit_codes_tell_what_may_be_tried_again() {
+    let bench = Bench::new();
+    let (output, summary) = end(&bench, start(&bench, &specification("SELECT nope FROM t"), 256 << 20));
+    assert_eq!(output.status.code(), Some(exit_code::PERMANENT));
+    assert_eq!(summary.failure, Some(FailureReason::InvalidQuery));
+
+    let mut unavailable = specification("SELECT 1");
+    unavailable["sources"] =
+        json!([{"name": "t", "format": "csv", "uri": {"url": "http://127.0.0.1:9/t.csv"}}]);
+    let (output, summary) = end(&bench, start(&bench, &unavailable, 256 << 20));
+    assert_eq!(output.status.code(), Some(exit_code::TEMPORARY));
+    assert_eq!(summary.failure, Some(FailureReason::SourceUnavailable));
+}
+
+#[test]
+fn queries_without_end_stop_within_a_second() {
+    let endless = [
+        "SELECT count(*) FROM generate_series(1, 1000000000000000)",
+        "SELECT sum(a.value * b.value % 7) FROM generate_series(1, 10000000) a, generate_series(1, 10000000) b",
+        "WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r) SELECT count(*) FROM r",
+    ];
+    for sql in endless {
+        let bench = Bench::new();
+        let child = start(&bench, &specification(sql), 512 << 20);
+        std::thread::sleep(Duration::from_millis(400));
+        Command::new("kill").arg("-TERM").arg(child.id().to_string()).status().expect("kill");
+        let told = Instant::now();
+        let (output, summary) = end(&bench, child);
+        assert!(told.elapsed() < Duration::from_millis(1500), "{sql}: {:?}", told.elapsed());
+        assert_eq!(summary.failure, Some(FailureReason::Interrupted), "{sql}: {}", summary.message);
+        assert_eq!(output.status.code(), Some(exit_code::TEMPORARY));
+    }
+}
+
+#[test]
+fn a_small_container_is_not_killed() {
+    let greedy = [
+        "SELECT array_agg(repeat('x', 10000) || value) AS x FROM generate_series(1, 1000000)",
+        "SELECT count(*) FROM (SELECT DISTINCT repeat('x', 1000) || value AS x FROM generate_series(1, 3000000)) d \
+         JOIN (SELECT repeat('x', 1000) || value AS y FROM generate_series(1, 3000000)) e ON x < y",
+        "SELECT string_agg(repeat('x', 100000), '') AS x FROM generate_series(1, 100000)",
+        "SELECT char_length(repeat('x', 1000000000)) AS n FROM generate_series(1, 10)",
+    ];
+    for sql in greedy {
+        let bench = Bench::new();
+        let limit = 160 << 20;
+        let (output, summary) = end(&bench, start(&bench, &specification(sql), limit));
+        assert_eq!(summary.failure, Some(FailureReason::MemoryExhausted), "{sql}: {}", summary.message);
+        assert_eq!(output.status.code(), Some(exit_code::PERMANENT), "{sql}");
+    }
+}
