@@ -67,7 +67,9 @@ async fn node_address(client: &Client) -> Result<String> {
         .flatten()
         .find(|address| address.type_ == "InternalIP")
         .map(|address| address.address)
-        .context("no node has an InternalIP: set TEST_HOST_ADDRESS to an address of this machine that pods reach")
+        .context(
+            "no node has an InternalIP: set TEST_HOST_ADDRESS to an address of this machine that pods reach",
+        )
 }
 
 /// KWOK's nodes carry this annotation, and run nothing.

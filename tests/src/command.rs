@@ -30,7 +30,8 @@ pub async fn run(program: OsString, arguments: &[&str], variables: &[(&str, &str
     let shown = format!("{} {}", program.to_string_lossy(), arguments.join(" "));
     let mut command = Command::new(&program);
     command.args(arguments).envs(variables.iter().copied()).stdin(Stdio::null());
-    let finished = tokio::task::spawn_blocking(move || command.output()).await.context("waiting for a program")?;
+    let finished =
+        tokio::task::spawn_blocking(move || command.output()).await.context("waiting for a program")?;
     let output = finished.with_context(|| format!("starting `{shown}`"))?;
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
     if !output.status.success() {

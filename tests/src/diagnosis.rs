@@ -65,7 +65,8 @@ async fn describe_pods(namespace: &Namespace, text: &mut String) {
     for pod in list.items.iter().take(MANY) {
         let name = pod.name_any();
         let status = serde_json::to_value(&pod.status).ok();
-        let states = status.map(|status| status["containerStatuses"][0]["state"].to_string()).unwrap_or_default();
+        let states =
+            status.map(|status| status["containerStatuses"][0]["state"].to_string()).unwrap_or_default();
         let parameters = LogParams { tail_lines: Some(LOG_LINES), ..LogParams::default() };
         let log = pods.logs(&name, &parameters).await.unwrap_or_else(|error| format!("no log: {error}"));
         section(text, &format!("pod {name} is {states}"), &log);

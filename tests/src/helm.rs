@@ -60,7 +60,8 @@ impl Release {
         let file = std::env::temp_dir().join(format!("{}-{}-values.yaml", self.name, std::process::id()));
         std::fs::write(&file, &self.values).context("writing the values of the release")?;
         let path = file.to_string_lossy().into_owned();
-        let mut arguments = vec!["upgrade", "--install", &self.name, &self.chart, "--namespace", &self.namespace];
+        let mut arguments =
+            vec!["upgrade", "--install", &self.name, &self.chart, "--namespace", &self.namespace];
         arguments.extend(["--create-namespace", "--values", &path, "--wait", "--timeout", "3m"]);
         for setting in settings {
             arguments.extend(["--set", setting]);

@@ -53,7 +53,10 @@ pub async fn with_namespace(test: impl AsyncFnOnce(&Namespace) -> Result<()>) ->
     };
     if result.is_ok() || std::env::var_os("KEEP_NAMESPACES").is_none() {
         let namespaces: Api<NamespaceObject> = Api::all(namespace.cluster.client.clone());
-        namespaces.delete(&namespace.name, &DeleteParams::background()).await.context("deleting the namespace")?;
+        namespaces
+            .delete(&namespace.name, &DeleteParams::background())
+            .await
+            .context("deleting the namespace")?;
     }
     result
 }
@@ -77,7 +80,8 @@ impl Namespace {
             },
             ..NamespaceObject::default()
         };
-        let created = namespaces.create(&PostParams::default(), &object).await.context("creating a namespace")?;
+        let created =
+            namespaces.create(&PostParams::default(), &object).await.context("creating a namespace")?;
         let namespace = Self { cluster, name: created.name_any() };
         // Pods are refused until the namespace has its ServiceAccount.
         namespace.wait_for::<ServiceAccount>("default", "to exist", |account| account.is_some()).await?;
@@ -236,7 +240,8 @@ impl Namespace {
     /// Those of the API server.
     pub async fn create_secret(&self, name: &str, values: &[(&str, &str)]) -> Result<()> {
         let values = values.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-        let secret = Secret { metadata: named(name), string_data: Some(values.collect()), ..Secret::default() };
+        let secret =
+            Secret { metadata: named(name), string_data: Some(values.collect()), ..Secret::default() };
         self.create_object(&secret).await.map(drop)
     }
 
@@ -248,7 +253,9 @@ impl Namespace {
         let map = self.api::<ConfigMap>().get(config_map).await;
         let map = map.with_context(|| format!("reading ConfigMap `{config_map}`"))?;
         let text = map.data.unwrap_or_default().into_iter().map(|(key, text)| (key, text.into_bytes()));
-        Ok(text.chain(map.binary_data.unwrap_or_default().into_iter().map(|(key, bytes)| (key, bytes.0))).collect())
+        Ok(text
+            .chain(map.binary_data.unwrap_or_default().into_iter().map(|(key, bytes)| (key, bytes.0)))
+            .collect())
     }
 
     /// One file of a ConfigMap.

@@ -117,9 +117,7 @@ fn refused_sources() -> Vec<Creation> {
         row(name, json!({ "sources": [source], "sql": "SELECT 1" }), Verdict::Rule(message))
     };
     let uri = |fields: Value| json!({ "name": "data", "format": "csv", "uri": fields });
-    let claim = |path: &str| {
-        json!({ "name": "data", "format": "csv", "persistentVolumeClaim": { "claimName": "v", "path": path } })
-    };
+    let claim = |path: &str| json!({ "name": "data", "format": "csv", "persistentVolumeClaim": { "claimName": "v", "path": path } });
     vec![
         of("a source without a place", json!({ "name": "data", "format": "csv" }), ONE_PLACE),
         of("a source with two places", with(source(), json!({ "uri": { "url": "https://a/b" } })), ONE_PLACE),
@@ -272,13 +270,43 @@ pub fn changes() -> Vec<Change> {
         of("the query", &query, with(query.clone(), json!({ "sql": "SELECT 2" })), refused),
         of("the data", &query, with(query.clone(), other_source), refused),
         of("one more source", &query, with(query.clone(), second_source), refused),
-        of("the format of the result", &query, with(query.clone(), json!({ "output": { "format": "arrow", "configMap": {} } })), refused),
+        of(
+            "the format of the result",
+            &query,
+            with(query.clone(), json!({ "output": { "format": "arrow", "configMap": {} } })),
+            refused,
+        ),
         of("no charts any more", &query, without(&query, "charts"), refused),
-        of("no output any more", &without(&query, "charts"), without(&without(&query, "charts"), "output"), refused),
-        of("an output where there was none", &minimal(), with(minimal(), json!({ "output": { "format": "csv", "configMap": {} } })), refused),
-        of("another chart", &query, with(query.clone(), json!({ "charts": [chart(json!({ "mark": "bar" }))] })), refused),
-        of("the profile", &profile, with(profile.clone(), json!({ "profile": { "source": "data", "topValues": 3 } })), refused),
-        of("a profile in place of the query", &minimal(), without(&with(minimal(), json!({ "profile": { "source": "data" } })), "sql"), refused),
+        of(
+            "no output any more",
+            &without(&query, "charts"),
+            without(&without(&query, "charts"), "output"),
+            refused,
+        ),
+        of(
+            "an output where there was none",
+            &minimal(),
+            with(minimal(), json!({ "output": { "format": "csv", "configMap": {} } })),
+            refused,
+        ),
+        of(
+            "another chart",
+            &query,
+            with(query.clone(), json!({ "charts": [chart(json!({ "mark": "bar" }))] })),
+            refused,
+        ),
+        of(
+            "the profile",
+            &profile,
+            with(profile.clone(), json!({ "profile": { "source": "data", "topValues": 3 } })),
+            refused,
+        ),
+        of(
+            "a profile in place of the query",
+            &minimal(),
+            without(&with(minimal(), json!({ "profile": { "source": "data" } })), "sql"),
+            refused,
+        ),
     ]
 }
 

@@ -113,7 +113,9 @@ impl S3Server {
         let hexadecimal = python::evaluate(CLIENT, &[&self.endpoint, BUCKET, "get", key]).await?;
         let digits = hexadecimal.trim();
         (0..digits.len() / 2)
-            .map(|index| u8::from_str_radix(&digits[2 * index..2 * index + 2], 16).context("a byte of the object"))
+            .map(|index| {
+                u8::from_str_radix(&digits[2 * index..2 * index + 2], 16).context("a byte of the object")
+            })
             .collect()
     }
 }

@@ -31,9 +31,9 @@ impl Table {
 
     /// The rows, each as values by the names of their columns.
     pub fn records(&self) -> impl Iterator<Item = BTreeMap<&str, &str>> {
-        self.rows.iter().map(|row| {
-            self.columns.iter().map(String::as_str).zip(row.iter().map(String::as_str)).collect()
-        })
+        self.rows
+            .iter()
+            .map(|row| self.columns.iter().map(String::as_str).zip(row.iter().map(String::as_str)).collect())
     }
 
     /// Whether both tables have the same columns and rows, where numbers may

@@ -45,7 +45,9 @@ impl Namespace {
         let mut script = "set -eu\n".to_owned();
         for (index, (path, content)) in files.iter().enumerate() {
             let key = format!("file-{index}");
-            script.push_str(&format!("mkdir -p \"$(dirname '/claim/{path}')\"\ncp /files/{key} '/claim/{path}'\n"));
+            script.push_str(&format!(
+                "mkdir -p \"$(dirname '/claim/{path}')\"\ncp /files/{key} '/claim/{path}'\n"
+            ));
             bytes.insert(key, k8s_openapi::ByteString(content.to_vec()));
         }
         let map = ConfigMap { metadata: named(&name), binary_data: Some(bytes), ..ConfigMap::default() };

@@ -31,7 +31,10 @@ const PATIENCE: Duration = Duration::from_secs(900);
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let count = std::env::args().nth(1).map_or(Ok(COUNT), |text| text.parse()).context("usage: bench-operator [COUNT]")?;
+    let count = std::env::args()
+        .nth(1)
+        .map_or(Ok(COUNT), |text| text.parse())
+        .context("usage: bench-operator [COUNT]")?;
     let client = Client::try_default().await.context("set KUBECONFIG: `cargo xtask bench operator` does")?;
     let idle = Figures::read(&client).await?;
     println!("operator at rest: {} MB", megabytes(idle.resident));
@@ -86,7 +89,10 @@ where
     let namespaces: Api<Namespace> = Api::all(client.clone());
     clean(client, namespace).await?;
     namespaces
-        .create(&PostParams::default(), &serde_json::from_value(json!({ "metadata": { "name": namespace } }))?)
+        .create(
+            &PostParams::default(),
+            &serde_json::from_value(json!({ "metadata": { "name": namespace } }))?,
+        )
         .await?;
     let api: Api<K> = Api::namespaced(client.clone(), namespace);
     // The namespace's default ServiceAccount comes a moment later, and pods
@@ -199,7 +205,8 @@ struct Figures {
 
 impl Figures {
     async fn read(client: &Client) -> Result<Self> {
-        let path = "/api/v1/namespaces/ai-saas-platform/services/ai-saas-platform-operator:http/proxy/metrics";
+        let path =
+            "/api/v1/namespaces/ai-saas-platform/services/ai-saas-platform-operator:http/proxy/metrics";
         let request = axum::http::Request::get(path).body(Vec::new())?;
         let text = client.request_text(request).await.context("reading the operator's metrics")?;
         let mut writes = BTreeMap::new();

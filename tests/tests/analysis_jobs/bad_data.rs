@@ -26,7 +26,12 @@ async fn each_is_told(namespace: &Namespace, cases: Vec<Case>) -> Result<()> {
             assert_eq!(outcome::reason(&job), case.reason, "{}", outcome::in_words(&job));
             assert_eq!(outcome::message(&job), case.message, "{}", case.name);
             let status = job.status.unwrap_or_default();
-            assert!(status.conditions.iter().all(|condition| condition.type_ == "Accepted" || condition.status == "False"));
+            assert!(
+                status
+                    .conditions
+                    .iter()
+                    .all(|condition| condition.type_ == "Accepted" || condition.status == "False")
+            );
             assert_eq!(status.failed_attempts, Some(1), "{} is not tried again", case.name);
             assert!(status.output.is_none(), "{}", case.name);
             anyhow::Ok(())

@@ -12,9 +12,16 @@ use serde_json::{Value, json};
 
 /// Creates an AnalysisJob that is not accepted, and sees that it says so and
 /// has no Job.
-async fn is_not_accepted(namespace: &Namespace, name: &str, spec: Value, reason: &str, message: &str) -> Result<()> {
+async fn is_not_accepted(
+    namespace: &Namespace,
+    name: &str,
+    spec: Value,
+    reason: &str,
+    message: &str,
+) -> Result<()> {
     namespace.create_analysis(name, spec).await?;
-    let job = namespace.wait_for_analysis(name, "to be looked at", |job| !outcome::reason(job).is_empty()).await?;
+    let job =
+        namespace.wait_for_analysis(name, "to be looked at", |job| !outcome::reason(job).is_empty()).await?;
     assert_eq!(outcome::reason(&job), reason, "{}", outcome::in_words(&job));
     assert_eq!(outcome::message(&job), message);
     let accepted = outcome::condition_of(&job, ACCEPTED).expect("a condition");

@@ -12,7 +12,8 @@ pub(crate) fn assert_is_svg(text: &str) {
     let mut open: Vec<String> = Vec::new();
     let mut elements = 0;
     loop {
-        let event = reader.read_event().unwrap_or_else(|error| panic!("this SVG is no XML, {error}:\n{text}"));
+        let event =
+            reader.read_event().unwrap_or_else(|error| panic!("this SVG is no XML, {error}:\n{text}"));
         let name = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         match event {
             Event::Start(element) => {
@@ -48,7 +49,10 @@ pub(crate) fn assert_is_vega_lite(text: &str) {
 #[tokio::test]
 async fn every_mark_is_drawn() -> Result<()> {
     with_namespace(async |namespace| {
-        let data = inline_csv("data", "day,kind,amount\n2024-01-01,a & b,1\n2024-01-02,<c>,-2.5\n2024-01-03,a & b,\n");
+        let data = inline_csv(
+            "data",
+            "day,kind,amount\n2024-01-01,a & b,1\n2024-01-02,<c>,-2.5\n2024-01-03,a & b,\n",
+        );
         let marks = ["bar", "line", "area", "point", "rect"];
         let charts: Vec<Value> = marks
             .iter()

@@ -33,7 +33,8 @@ async fn penguins_are_summarised_and_drawn() -> Result<()> {
             assert_is_vega_lite(&namespace.text_of("penguins-result", &format!("{chart}.vl.json")).await?);
         }
         // Two penguins have not been measured.
-        let drawn: Value = serde_json::from_str(&namespace.text_of("penguins-result", "flipper-length.vl.json").await?)?;
+        let drawn: Value =
+            serde_json::from_str(&namespace.text_of("penguins-result", "flipper-length.vl.json").await?)?;
         assert_eq!(drawn["data"]["values"].as_array().map(Vec::len), Some(342));
 
         let columns = kubectl(&["get", "aj", "--namespace", &namespace.name]).await?;
@@ -60,10 +61,14 @@ fn assert_means_are_right(result: &Table, data: &Table) {
     assert_eq!(found, groups.keys().copied().collect::<Vec<_>>());
     for (row, penguins) in result.records().zip(groups.values()) {
         assert_eq!(row["penguins"], penguins.len().to_string());
-        for (column, half_a_digit) in
-            [("bill_length_mm", 0.005), ("bill_depth_mm", 0.005), ("flipper_length_mm", 0.05), ("body_mass_g", 0.5)]
-        {
-            let values: Vec<f64> = penguins.iter().filter_map(|penguin| penguin[column].parse().ok()).collect();
+        for (column, half_a_digit) in [
+            ("bill_length_mm", 0.005),
+            ("bill_depth_mm", 0.005),
+            ("flipper_length_mm", 0.05),
+            ("body_mass_g", 0.5),
+        ] {
+            let values: Vec<f64> =
+                penguins.iter().filter_map(|penguin| penguin[column].parse().ok()).collect();
             let mean = values.iter().sum::<f64>() / f64::from(u32::try_from(values.len()).unwrap());
             let told: f64 = row[format!("mean_{column}").as_str()].parse().unwrap();
             assert!((told - mean).abs() <= half_a_digit + 1e-9, "{column} of {row:?} should be {mean}");
@@ -86,13 +91,19 @@ async fn penguins_are_described_column_by_column() -> Result<()> {
         let text = namespace.text_of("penguins-profile-result", "result.jsonl").await?;
         let columns: Vec<Value> = text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
         assert_eq!(columns.len(), 8, "{text}");
-        let of = |name: &str| columns.iter().find(|column| column["column"] == name).context("a column").cloned();
+        let of =
+            |name: &str| columns.iter().find(|column| column["column"] == name).context("a column").cloned();
         let data = penguins()?;
-        let masses: Vec<f64> = data.records().filter_map(|penguin| penguin["body_mass_g"].parse().ok()).collect();
+        let masses: Vec<f64> =
+            data.records().filter_map(|penguin| penguin["body_mass_g"].parse().ok()).collect();
         let mean = masses.iter().sum::<f64>() / f64::from(u32::try_from(masses.len())?);
         let mass = of("body_mass_g")?;
         assert_eq!((&mass["count"], &mass["nulls"]), (&Value::from(342), &Value::from(2)), "{mass}");
-        assert_eq!((&mass["minimum"], &mass["maximum"]), (&Value::from("2700"), &Value::from("6300")), "{mass}");
+        assert_eq!(
+            (&mass["minimum"], &mass["maximum"]),
+            (&Value::from("2700"), &Value::from("6300")),
+            "{mass}"
+        );
         assert!((mass["mean"].as_f64().unwrap() - mean).abs() < 1e-6, "{mass}");
         assert_eq!(mass["histogram"].as_array().map(Vec::len), Some(10), "{mass}");
         let species = of("species")?;
@@ -140,7 +151,10 @@ async fn flights_are_loaded_joined_and_described() -> Result<()> {
         assert!(outcome::has_succeeded(&job), "{}", outcome::in_words(&job));
         let output = job.status.clone().and_then(|status| status.output).context("an output")?;
         assert_eq!(output.location, "pvc/flights-data/profile");
-        assert_eq!(output.files.iter().map(|file| file.name.as_str()).collect::<Vec<_>>(), ["result.parquet"]);
+        assert_eq!(
+            output.files.iter().map(|file| file.name.as_str()).collect::<Vec<_>>(),
+            ["result.parquet"]
+        );
         Ok(())
     })
     .await

@@ -17,7 +17,10 @@ fn one_row(fields: Value) -> Value {
 #[tokio::test]
 async fn the_status_tells_what_was_done() -> Result<()> {
     with_namespace(async |namespace| {
-        let spec = with(query(inline_csv("data", "n\n1\n2\n"), "SELECT sum(n) AS total FROM data"), to_config_map("csv"));
+        let spec = with(
+            query(inline_csv("data", "n\n1\n2\n"), "SELECT sum(n) AS total FROM data"),
+            to_config_map("csv"),
+        );
         let job = namespace.analyse_well("told", spec).await?;
         assert_eq!(outcome::message(&job), "The result has 1 row, in 1 file.");
         let status = job.status.clone().context("a status")?;
@@ -30,9 +33,15 @@ async fn the_status_tells_what_was_done() -> Result<()> {
         assert!(status.start_time <= status.completion_time, "{status:?}");
         assert_eq!(status.failed_attempts, None);
         let output = status.output.context("an output")?;
-        assert_eq!((output.location.as_str(), output.config_map.as_deref()), ("configmap/told-result", Some("told-result")));
+        assert_eq!(
+            (output.location.as_str(), output.config_map.as_deref()),
+            ("configmap/told-result", Some("told-result"))
+        );
         for condition in &status.conditions {
-            assert_eq!((condition.status.as_str(), condition.observed_generation), ("True", job.metadata.generation));
+            assert_eq!(
+                (condition.status.as_str(), condition.observed_generation),
+                ("True", job.metadata.generation)
+            );
         }
         let types: Vec<&str> = status.conditions.iter().map(|condition| condition.type_.as_str()).collect();
         assert_eq!(types, ["Accepted", "Ready", "Complete"]);
@@ -107,7 +116,9 @@ async fn it_is_stopped_at_its_deadline() -> Result<()> {
 async fn a_running_analysis_is_stopped_by_its_deletion() -> Result<()> {
     with_namespace(async |namespace| {
         let server = HttpServer::start(&namespace.cluster, [("slow", Page::new("n\n1\n").held())]).await?;
-        namespace.create_analysis("stopped", query(csv_at("data", &server.url("slow")), "SELECT n FROM data")).await?;
+        namespace
+            .create_analysis("stopped", query(csv_at("data", &server.url("slow")), "SELECT n FROM data"))
+            .await?;
         namespace.wait_for_analysis("stopped", "to run", |job| outcome::reason(job) == "Running").await?;
         let pods = namespace.api::<Pod>().list(&ListParams::default()).await?;
         let pod = pods.items.first().context("a pod")?.name_any();

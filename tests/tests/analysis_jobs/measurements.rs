@@ -41,7 +41,10 @@ pub(crate) fn files() -> Vec<File> {
         file("measurements.csv", json!({ "format": "csv" })),
         file("measurements.csv.gz", json!({ "format": "csv", "csv": { "compression": "gzip" } })),
         file("measurements.jsonl", json!({ "format": "jsonLines", "columns": dates })),
-        file("measurements.jsonl.gz", json!({ "format": "jsonLines", "columns": dates, "jsonLines": { "compression": "gzip" } })),
+        file(
+            "measurements.jsonl.gz",
+            json!({ "format": "jsonLines", "columns": dates, "jsonLines": { "compression": "gzip" } }),
+        ),
         file("measurements.parquet", json!({ "format": "parquet" })),
         file("measurements.arrow", json!({ "format": "arrow" })),
     ]

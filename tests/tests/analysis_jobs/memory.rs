@@ -23,7 +23,11 @@ async fn sorting_more_than_fits_succeeds_by_temporary_files() -> Result<()> {
             FROM numbers a CROSS JOIN numbers b)";
         let job = namespace.analyse_well("spilling", within("192Mi", sql)).await?;
         let expected = format!("rows,firsts\n{},{ROWS}\n", ROWS * ROWS);
-        assert!(Table::parse(outcome::preview(&job))?.agrees_with(&Table::parse(&expected)?), "{}", outcome::preview(&job));
+        assert!(
+            Table::parse(outcome::preview(&job))?.agrees_with(&Table::parse(&expected)?),
+            "{}",
+            outcome::preview(&job)
+        );
         let peak = job.status.and_then(|status| status.peak_memory_bytes);
         assert!(peak < Some(192 * 1024 * 1024), "{peak:?}");
         Ok(())

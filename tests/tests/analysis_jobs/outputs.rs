@@ -10,8 +10,12 @@ use serde_json::{Value, json};
 use crate::measurements::{QUERY, answer, files};
 
 /// The formats, and the files that results of them are in.
-const FORMATS: [(&str, &str); 4] =
-    [("csv", "result.csv"), ("jsonLines", "result.jsonl"), ("parquet", "result.parquet"), ("arrow", "result.arrow")];
+const FORMATS: [(&str, &str); 4] = [
+    ("csv", "result.csv"),
+    ("jsonLines", "result.jsonl"),
+    ("parquet", "result.parquet"),
+    ("arrow", "result.arrow"),
+];
 
 /// Turns a result into CSV with pyarrow, which is not the program that wrote it.
 const READER: &str = r#"
@@ -59,8 +63,11 @@ async fn every_format_is_written(namespace: &Namespace, place: impl Fn(&str) -> 
 #[tokio::test]
 async fn results_are_written_to_config_maps() -> Result<()> {
     with_namespace(async |namespace| {
-        every_format_is_written(namespace, |format| json!({ "configMap": { "name": format!("{}-here", format.to_lowercase()) } }))
-            .await?;
+        every_format_is_written(
+            namespace,
+            |format| json!({ "configMap": { "name": format!("{}-here", format.to_lowercase()) } }),
+        )
+        .await?;
         for (format, file) in FORMATS {
             let map = format!("{}-here", format.to_lowercase());
             assert_is_the_answer(file, &namespace.file_of(&map, file).await?).await?;
@@ -75,7 +82,11 @@ async fn results_are_written_to_an_s3_store() -> Result<()> {
     with_namespace(async |namespace| {
         let server = S3Server::start(&namespace.cluster).await?;
         server.create_secret(namespace).await?;
-        every_format_is_written(namespace, |format| json!({ "s3": server.place(&format!("results/{format}")) })).await?;
+        every_format_is_written(
+            namespace,
+            |format| json!({ "s3": server.place(&format!("results/{format}")) }),
+        )
+        .await?;
         for (format, file) in FORMATS {
             assert_is_the_answer(file, &server.get(&format!("results/{format}/{file}")).await?).await?;
         }

@@ -13,7 +13,9 @@ fn with_workload(workload: Value) -> Value {
 #[tokio::test]
 async fn an_image_that_cannot_be_pulled_is_told() -> Result<()> {
     with_namespace(async |namespace| {
-        namespace.create_analysis("pulling", with_workload(json!({ "image": "aisaas.local/nothing:1" }))).await?;
+        namespace
+            .create_analysis("pulling", with_workload(json!({ "image": "aisaas.local/nothing:1" })))
+            .await?;
         let job = namespace
             .wait_for_analysis("pulling", "to fail to pull", |job| {
                 let message = outcome::message(job);
@@ -21,7 +23,11 @@ async fn an_image_that_cannot_be_pulled_is_told() -> Result<()> {
             })
             .await?;
         assert_eq!(outcome::reason(&job), "Pending");
-        assert!(outcome::message(&job).starts_with("The pod does not run yet: "), "{}", outcome::message(&job));
+        assert!(
+            outcome::message(&job).starts_with("The pod does not run yet: "),
+            "{}",
+            outcome::message(&job)
+        );
         assert!(outcome::message(&job).contains("aisaas.local/nothing:1"), "{}", outcome::message(&job));
         assert!(outcome::holds(&job, ACCEPTED) && !outcome::holds(&job, READY));
         Ok(())
@@ -66,7 +72,8 @@ async fn a_pod_that_fits_nowhere_is_told() -> Result<()> {
 #[tokio::test]
 async fn a_job_that_a_quota_refuses_is_told_and_starts_when_there_is_room() -> Result<()> {
     with_namespace(async |namespace| {
-        let quota = json!({ "metadata": { "name": "none" }, "spec": { "hard": { "count/jobs.batch": "0" } } });
+        let quota =
+            json!({ "metadata": { "name": "none" }, "spec": { "hard": { "count/jobs.batch": "0" } } });
         let quota = serde_json::from_value::<k8s_openapi::api::core::v1::ResourceQuota>(quota)?;
         namespace.create_object(&quota).await?;
         namespace

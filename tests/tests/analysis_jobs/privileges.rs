@@ -17,7 +17,9 @@ async fn an_analysis_runs_with_no_privileges() -> Result<()> {
             "env": [{ "name": "MEMORY_LIMIT_BYTES", "value": "1" }, { "name": "MINE", "value": "1" }],
             "podLabels": { "app.kubernetes.io/managed-by": "me", "team": "data" },
         } });
-        namespace.analyse_well("modest", with(query(inline_csv("data", "n\n1\n"), "SELECT n FROM data"), asked)).await?;
+        namespace
+            .analyse_well("modest", with(query(inline_csv("data", "n\n1\n"), "SELECT n FROM data"), asked))
+            .await?;
         let pod = namespace.api::<Pod>().list(&ListParams::default()).await?.items.pop().context("a pod")?;
         let pod = serde_json::to_value(pod)?;
 
@@ -27,7 +29,11 @@ async fn an_analysis_runs_with_no_privileges() -> Result<()> {
         assert_eq!(spec["securityContext"]["runAsNonRoot"], true);
         assert_eq!(spec["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
         let volumes = spec["volumes"].as_array().context("volumes")?;
-        assert!(volumes.iter().all(|volume| volume.get("projected").is_none() && volume.get("hostPath").is_none()));
+        assert!(
+            volumes
+                .iter()
+                .all(|volume| volume.get("projected").is_none() && volume.get("hostPath").is_none())
+        );
         let container = &spec["containers"][0];
         assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true);
         assert_eq!(container["securityContext"]["allowPrivilegeEscalation"], false);
@@ -39,7 +45,8 @@ async fn an_analysis_runs_with_no_privileges() -> Result<()> {
 
         // A user adds, and does not replace what is the operator's.
         let variables = container["env"].as_array().context("variables")?;
-        let named = |name: &str| variables.iter().filter(|variable| variable["name"] == name).collect::<Vec<_>>();
+        let named =
+            |name: &str| variables.iter().filter(|variable| variable["name"] == name).collect::<Vec<_>>();
         assert_eq!(named("MINE").len(), 1);
         assert_eq!(named("MEMORY_LIMIT_BYTES").len(), 1);
         assert!(named("MEMORY_LIMIT_BYTES")[0]["valueFrom"].is_object());
@@ -68,10 +75,13 @@ async fn the_operator_runs_with_no_more_than_it_needs() -> Result<()> {
         assert_eq!(container["securityContext"]["capabilities"]["drop"], json!(["ALL"]));
         // What the log of the API server's refusals would look like.
         let log = operator.log(None).await?;
-        let refused: Vec<&str> =
-            log.lines().filter(|line| line.contains("forbidden: User") || line.contains("is forbidden: User")).collect();
+        let refused: Vec<&str> = log
+            .lines()
+            .filter(|line| line.contains("forbidden: User") || line.contains("is forbidden: User"))
+            .collect();
         assert_eq!(refused, Vec::<&str>::new());
-        let lines: Vec<Value> = log.lines().map(serde_json::from_str).collect::<Result<_, _>>().context("a log of JSON lines")?;
+        let lines: Vec<Value> =
+            log.lines().map(serde_json::from_str).collect::<Result<_, _>>().context("a log of JSON lines")?;
         assert!(lines.iter().all(|line| line["level"] != "ERROR"), "{log}");
         Ok(())
     })

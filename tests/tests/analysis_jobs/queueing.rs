@@ -16,16 +16,21 @@ const QUEUE: &str = "kueue.x-k8s.io/queue-name";
 #[tokio::test]
 async fn a_job_waits_in_its_queue_until_its_turn_has_come() -> Result<()> {
     with_namespace(async |namespace| {
-        let spec = with(query(inline_csv("data", "n\n1\n"), "SELECT n FROM data"), json!({ "suspend": true }));
+        let spec =
+            with(query(inline_csv("data", "n\n1\n"), "SELECT n FROM data"), json!({ "suspend": true }));
         let mut queued = AnalysisJob::new("queued", serde_json::from_value(spec)?);
         queued.labels_mut().insert(QUEUE.to_owned(), "nightly".to_owned());
         namespace.create_object(&queued).await?;
-        namespace.wait_for_analysis("queued", "to be suspended", |job| outcome::reason(job) == "Suspended").await?;
+        namespace
+            .wait_for_analysis("queued", "to be suspended", |job| outcome::reason(job) == "Suspended")
+            .await?;
 
         // The user lets it run; it is the queue's turn to say when.
         namespace.change_analysis("queued", specification_change(json!({ "suspend": false }))).await?;
         let job = namespace
-            .wait_for_analysis("queued", "to wait in its queue", |job| outcome::message(job).contains("queue"))
+            .wait_for_analysis("queued", "to wait in its queue", |job| {
+                outcome::message(job).contains("queue")
+            })
             .await?;
         assert_eq!(outcome::message(&job), "Waiting in its queue: a queueing system has suspended the Job");
         let job = namespace.api::<Job>().get("queued").await?;

@@ -49,9 +49,13 @@ async fn a_source_that_stays_away_is_told_after_the_last_try() -> Result<()> {
         let page = Page::new("n\n1\n").unavailable_at_first(usize::MAX);
         let server = HttpServer::start(&namespace.cluster, [("away", page)]).await?;
         let url = server.url("away");
-        let spec = |limit: i32| with(query(csv_at("data", &url), "SELECT n FROM data"), json!({ "backoffLimit": limit }));
+        let spec = |limit: i32| {
+            with(query(csv_at("data", &url), "SELECT n FROM data"), json!({ "backoffLimit": limit }))
+        };
         let told = format!("Source `data`: the server answered 503 Service Unavailable to `{url}`.");
-        for (name, limit, expected) in [("once", 0, told.clone()), ("twice", 1, format!("{told} (failed 2 times)"))] {
+        for (name, limit, expected) in
+            [("once", 0, told.clone()), ("twice", 1, format!("{told} (failed 2 times)"))]
+        {
             let job = namespace.analyse(name, spec(limit)).await?;
             assert_eq!(outcome::reason(&job), "SourceUnavailable", "{}", outcome::in_words(&job));
             assert_eq!(outcome::message(&job), expected);

@@ -47,8 +47,14 @@ async fn reads_the_answer(namespace: &Namespace, name: &str, source: Value, time
 #[tokio::test]
 async fn inline_data_are_read() -> Result<()> {
     with_namespace(async |namespace| {
-        let text = files().into_iter().filter(|file| matches!(file.label().as_str(), "csv" | "jsonl")).collect();
-        every_format_is_read(namespace, text, |file| json!({ "inline": String::from_utf8(file.bytes()).unwrap() })).await
+        let text =
+            files().into_iter().filter(|file| matches!(file.label().as_str(), "csv" | "jsonl")).collect();
+        every_format_is_read(
+            namespace,
+            text,
+            |file| json!({ "inline": String::from_utf8(file.bytes()).unwrap() }),
+        )
+        .await
     })
     .await
 }
@@ -59,9 +65,11 @@ async fn config_maps_are_read() -> Result<()> {
         for file in files() {
             namespace.create_config_map(&file.label(), file.name, &file.bytes()).await?;
         }
-        every_format_is_read(namespace, files(), |file| {
-            json!({ "configMap": { "name": file.label(), "key": file.name } })
-        })
+        every_format_is_read(
+            namespace,
+            files(),
+            |file| json!({ "configMap": { "name": file.label(), "key": file.name } }),
+        )
         .await
     })
     .await
@@ -82,12 +90,15 @@ async fn files_and_folders_on_claims_are_read() -> Result<()> {
             content.push((format!("folder/_temporary/{}", file.name), bytes));
         }
         content.push(("folder/README.md".to_owned(), b"no data"));
-        let content: Vec<(&str, &[u8])> = content.iter().map(|(path, bytes)| (path.as_str(), *bytes)).collect();
+        let content: Vec<(&str, &[u8])> =
+            content.iter().map(|(path, bytes)| (path.as_str(), *bytes)).collect();
         namespace.fill_claim("data", &content).await?;
 
-        every_format_is_read(namespace, files(), |file| {
-            json!({ "persistentVolumeClaim": { "claimName": "data", "path": file.name } })
-        })
+        every_format_is_read(
+            namespace,
+            files(),
+            |file| json!({ "persistentVolumeClaim": { "claimName": "data", "path": file.name } }),
+        )
         .await?;
         stream::iter(files())
             .map(|file| {
@@ -105,9 +116,11 @@ async fn files_and_folders_on_claims_are_read() -> Result<()> {
 #[tokio::test]
 async fn web_servers_are_read() -> Result<()> {
     with_namespace(async |namespace| {
-        let pages = files().try_into().map(|files: [File; 6]| files.map(|file| (file.name, Page::new(file.bytes()))));
+        let pages =
+            files().try_into().map(|files: [File; 6]| files.map(|file| (file.name, Page::new(file.bytes()))));
         let server = HttpServer::start(&namespace.cluster, pages.expect("six files")).await?;
-        every_format_is_read(namespace, files(), |file| json!({ "uri": { "url": server.url(file.name) } })).await
+        every_format_is_read(namespace, files(), |file| json!({ "uri": { "url": server.url(file.name) } }))
+            .await
     })
     .await
 }
@@ -150,10 +163,15 @@ async fn objects_and_prefixes_in_an_s3_store_are_read() -> Result<()> {
         for file in files() {
             server.put(&format!("all/{}", file.name), &file.bytes()).await?;
         }
-        every_format_is_read(namespace, files(), |file| json!({ "uri": server.place(&format!("all/{}", file.name)) }))
-            .await?;
+        every_format_is_read(
+            namespace,
+            files(),
+            |file| json!({ "uri": server.place(&format!("all/{}", file.name)) }),
+        )
+        .await?;
         // A prefix gives the files of the format.
-        let parquet = File { name: "measurements.parquet", reading: json!({ "format": SourceFormat::Parquet }) };
+        let parquet =
+            File { name: "measurements.parquet", reading: json!({ "format": SourceFormat::Parquet }) };
         let prefix = json!({ "uri": server.place("all/") });
         reads_the_answer(namespace, "prefix", parquet.from(&prefix), 1).await
     })

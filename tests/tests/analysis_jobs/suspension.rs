@@ -12,7 +12,8 @@ use serde_json::json;
 #[tokio::test]
 async fn a_suspended_analysis_starts_when_it_is_resumed() -> Result<()> {
     with_namespace(async |namespace| {
-        let spec = with(query(inline_csv("data", "n\n1\n"), "SELECT n FROM data"), json!({ "suspend": true }));
+        let spec =
+            with(query(inline_csv("data", "n\n1\n"), "SELECT n FROM data"), json!({ "suspend": true }));
         namespace.create_analysis("later", spec).await?;
         let job = namespace
             .wait_for_analysis("later", "to be suspended", |job| outcome::reason(job) == "Suspended")
@@ -31,7 +32,8 @@ async fn a_suspended_analysis_starts_when_it_is_resumed() -> Result<()> {
 async fn a_running_analysis_is_suspended_changed_and_resumed() -> Result<()> {
     with_namespace(async |namespace| {
         let server = HttpServer::start(&namespace.cluster, [("slow", Page::new("n\n1\n").held())]).await?;
-        let memory = |amount: &str| json!({ "workload": { "resources": { "limits": { "memory": amount } } } });
+        let memory =
+            |amount: &str| json!({ "workload": { "resources": { "limits": { "memory": amount } } } });
         let spec = with(query(csv_at("data", &server.url("slow")), "SELECT n FROM data"), memory("256Mi"));
         namespace.create_analysis("paused", spec).await?;
         namespace.wait_for_analysis("paused", "to run", |job| outcome::reason(job) == "Running").await?;
@@ -39,15 +41,19 @@ async fn a_running_analysis_is_suspended_changed_and_resumed() -> Result<()> {
         let first = pods.list(&ListParams::default()).await?.items.pop().context("a pod")?.name_any();
 
         namespace.change_analysis("paused", json!({ "spec": { "suspend": true } })).await?;
-        namespace.wait_for_analysis("paused", "to be suspended", |job| outcome::reason(job) == "Suspended").await?;
+        namespace
+            .wait_for_analysis("paused", "to be suspended", |job| outcome::reason(job) == "Suspended")
+            .await?;
         namespace.wait_until_gone::<Pod>(&first).await?;
 
         namespace.change_analysis("paused", json!({ "spec": memory("384Mi") })).await?;
         namespace
             .wait_for::<Job>("paused", "to be made anew", |job| {
-                job.and_then(|job| job.spec.as_ref()?.template.spec.as_ref()?.containers[0].resources.as_ref())
-                    .and_then(|resources| resources.limits.as_ref()?.get("memory"))
-                    .is_some_and(|memory| memory.0 == "384Mi")
+                job.and_then(|job| {
+                    job.spec.as_ref()?.template.spec.as_ref()?.containers[0].resources.as_ref()
+                })
+                .and_then(|resources| resources.limits.as_ref()?.get("memory"))
+                .is_some_and(|memory| memory.0 == "384Mi")
             })
             .await?;
         namespace.change_analysis("paused", json!({ "spec": { "suspend": false } })).await?;
@@ -65,14 +71,18 @@ async fn a_running_analysis_is_suspended_changed_and_resumed() -> Result<()> {
 async fn a_running_analysis_is_not_disturbed_by_a_change_of_its_workload() -> Result<()> {
     with_namespace(async |namespace| {
         let server = HttpServer::start(&namespace.cluster, [("slow", Page::new("n\n1\n").held())]).await?;
-        namespace.create_analysis("steady", query(csv_at("data", &server.url("slow")), "SELECT n FROM data")).await?;
+        namespace
+            .create_analysis("steady", query(csv_at("data", &server.url("slow")), "SELECT n FROM data"))
+            .await?;
         namespace.wait_for_analysis("steady", "to run", |job| outcome::reason(job) == "Running").await?;
         let before = namespace.api::<Job>().get("steady").await?.metadata.uid;
         let change = json!({ "workload": { "podLabels": { "a": "b" } }, "activeDeadlineSeconds": 170 });
         let changed = namespace.change_analysis("steady", json!({ "spec": change })).await?;
         namespace
             .wait_for_analysis("steady", "to see the change", |job| {
-                job.status.as_ref().is_some_and(|status| status.observed_generation == changed.metadata.generation)
+                job.status
+                    .as_ref()
+                    .is_some_and(|status| status.observed_generation == changed.metadata.generation)
             })
             .await?;
         // What can be changed of a Job that runs is, the rest waits.

@@ -22,7 +22,10 @@ const FORMATS: &str =
 async fn allow_formats(cluster: &Cluster, formats: &Value) -> Result<()> {
     let definitions: Api<CustomResourceDefinition> = Api::all(cluster.client.clone());
     let patch = serde_json::from_value(json!([{ "op": "replace", "path": FORMATS, "value": formats }]))?;
-    definitions.patch(DEFINITION, &PatchParams::default(), &Patch::<()>::Json(patch)).await.context("changing the CRD")?;
+    definitions
+        .patch(DEFINITION, &PatchParams::default(), &Patch::<()>::Json(patch))
+        .await
+        .context("changing the CRD")?;
     Ok(())
 }
 
@@ -51,7 +54,9 @@ async fn an_object_that_cannot_be_read_does_not_stop_the_others() -> Result<()> 
             object.is_some_and(|object| object.data["status"]["conditions"][0]["reason"] == "Unreadable")
         });
         let told = tokio::time::timeout(ai_saas_platform_tests::namespace::PATIENCE, is_told).await;
-        let told = told.map_err(|_| anyhow!("it is not told that the object cannot be read"))??.context("the object")?;
+        let told = told
+            .map_err(|_| anyhow!("it is not told that the object cannot be read"))??
+            .context("the object")?;
         let message = told.data["status"]["conditions"][0]["message"].as_str().unwrap_or_default();
         assert!(message.starts_with("The object cannot be read: ") && message.contains("excel"), "{message}");
 
@@ -82,7 +87,8 @@ async fn create_unreadable(cluster: &Cluster, namespace: &str) -> Result<()> {
     loop {
         match objects.create(&PostParams::default(), &object).await {
             Ok(_) => return Ok(()),
-            Err(kube::Error::Api(status)) if status.code == 422 && tokio::time::Instant::now() < deadline => {}
+            Err(kube::Error::Api(status)) if status.code == 422 && tokio::time::Instant::now() < deadline => {
+            }
             Err(error) => return Err(error).context("creating an object that cannot be read"),
         }
     }

@@ -25,16 +25,26 @@ async fn with_namespaces_the_operator_may_nothing_elsewhere() -> Result<()> {
     // bound to nobody here.
     for role in of_kind(&objects, "ClusterRole") {
         let labels = role["metadata"]["labels"].as_object().context("labels")?;
-        assert!(labels.keys().any(|key| key.starts_with("rbac.authorization.k8s.io/aggregate-to-")), "{role}");
+        assert!(
+            labels.keys().any(|key| key.starts_with("rbac.authorization.k8s.io/aggregate-to-")),
+            "{role}"
+        );
     }
     let places = |kind: &str| -> Vec<String> {
         let objects = of_kind(&objects, kind);
-        objects.iter().map(|object| object["metadata"]["namespace"].as_str().unwrap_or_default().to_owned()).collect()
+        objects
+            .iter()
+            .map(|object| object["metadata"]["namespace"].as_str().unwrap_or_default().to_owned())
+            .collect()
     };
     assert_eq!(places("Role"), ["one", "two"]);
     assert_eq!(places("RoleBinding"), ["one", "two"]);
     let variables = &of_kind(&objects, "Deployment")[0]["spec"]["template"]["spec"]["containers"][0]["env"];
-    let watched = variables.as_array().context("variables")?.iter().find(|variable| variable["name"] == "WATCH_NAMESPACES");
+    let watched = variables
+        .as_array()
+        .context("variables")?
+        .iter()
+        .find(|variable| variable["name"] == "WATCH_NAMESPACES");
     assert_eq!(watched.context("the namespaces")?["value"], "one,two");
 
     let objects = rendered(&["rbac.namespaces={one,two}", "rbac.aggregate=false"]).await?;
@@ -48,7 +58,9 @@ async fn no_role_of_the_operator_has_a_wildcard_or_reads_all_secrets() -> Result
     let roles = of_kind(&objects, "ClusterRole");
     assert_eq!(roles.len(), 1);
     for rule in roles[0]["rules"].as_array().context("rules")? {
-        let has = |list: &str, word: &str| rule[list].as_array().is_some_and(|words| words.iter().any(|one| one == word));
+        let has = |list: &str, word: &str| {
+            rule[list].as_array().is_some_and(|words| words.iter().any(|one| one == word))
+        };
         for list in ["apiGroups", "resources", "verbs"] {
             assert!(!has(list, "*"), "{rule}");
         }
@@ -65,7 +77,8 @@ async fn an_upgrade_to_the_same_changes_nothing() -> Result<()> {
     with_namespace(async |namespace| {
         let operator = Operator::of(&namespace.cluster);
         operator.wait_until_ready().await?;
-        let (pod, generation) = (operator.pod().await?.uid(), operator.deployment().await?.metadata.generation);
+        let (pod, generation) =
+            (operator.pod().await?.uid(), operator.deployment().await?.metadata.generation);
         Release::definitions().await?.install(&[]).await?;
         Release::operator().await?.install(&[]).await?;
         assert_eq!(operator.deployment().await?.metadata.generation, generation);

@@ -24,17 +24,25 @@ const REST: Duration = Duration::from_secs(15);
 /// Objects of every state that lasts: ended well, ended badly, suspended, not
 /// accepted, not schedulable.
 async fn create_lasting_states(namespace: &Namespace) -> Result<()> {
-    let of = |fields: Value| with(with(query(inline_csv("data", "n\n1\n"), "SELECT n FROM data"), small_workload()), fields);
+    let of = |fields: Value| {
+        with(with(query(inline_csv("data", "n\n1\n"), "SELECT n FROM data"), small_workload()), fields)
+    };
     let states = [
         ("well", of(to_config_map("csv")), "Succeeded"),
         ("badly", of(json!({ "sql": "SELECT m FROM data" })), "InvalidQuery"),
         ("suspended", of(json!({ "suspend": true })), "Suspended"),
         (
             "missing",
-            of(json!({ "sources": [{ "name": "data", "format": "csv", "configMap": { "name": "no", "key": "no" } }] })),
+            of(
+                json!({ "sources": [{ "name": "data", "format": "csv", "configMap": { "name": "no", "key": "no" } }] }),
+            ),
             "ConfigMapNotFound",
         ),
-        ("nowhere", of(json!({ "workload": { "nodeSelector": { "aisaas.dev/nowhere": "true" } } })), "Pending"),
+        (
+            "nowhere",
+            of(json!({ "workload": { "nodeSelector": { "aisaas.dev/nowhere": "true" } } })),
+            "Pending",
+        ),
     ];
     stream::iter(states)
         .map(|(name, spec, reason)| async move {
