@@ -154,10 +154,12 @@ fn ended(job: &Value) -> bool {
 }
 
 fn summary(job: &Value) -> String {
-    let empty = Value::Null;
-    let complete = condition(job, "Complete").unwrap_or(&empty);
-    let text = |field: &str| complete[field].as_str().unwrap_or_default().to_owned();
-    format!("{}: {} {}", name(job).unwrap_or_default(), text("reason"), text("message"))
+    let name = name(job).unwrap_or_default();
+    let Some(complete) = condition(job, "Complete") else {
+        return format!("{name}: waiting for the operator");
+    };
+    let text = |field: &str| complete[field].as_str().unwrap_or_default();
+    format!("{name}: {} {}", text("reason"), text("message"))
 }
 
 #[cfg(test)]

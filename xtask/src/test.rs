@@ -137,6 +137,8 @@ fn cargo_test(total: &mut Total, arguments: &[&str], target: Option<&Target>) ->
 fn dependencies() -> Result<()> {
     let root = cache::cache()?.join("tools").join(format!("cargo-deny-{CARGO_DENY}"));
     let program = root.join("bin/cargo-deny");
+    let lock = root.with_extension("lock");
+    let _lock = cache::lock(&lock, "installing cargo-deny")?;
     if !program.is_file() {
         step::detail("installing cargo-deny (once; some minutes)");
         let _ticker = step::Ticker::start("installing cargo-deny");
@@ -147,6 +149,10 @@ fn dependencies() -> Result<()> {
             .arg(&root)
             .arg("cargo-deny")
             .env("CARGO_TARGET_DIR", &build)
+            // It runs for seconds; its own profile would spend minutes on making that less.
+            .env("CARGO_PROFILE_RELEASE_LTO", "off")
+            .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
+            .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
             .run()?;
         std::fs::remove_dir_all(&build).with_context(|| format!("removing {}", build.display()))?;
     }
