@@ -17,7 +17,7 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}/ai-saas-platform/data/nycflights13
 pod=flights-loader
 
 in_namespace() {
-    kubectl ${namespace:+--namespace "$namespace"} "$@"
+    "${KUBECTL:-kubectl}" ${namespace:+--namespace "$namespace"} "$@"
 }
 
 if [ ! -f "$cache/flights.csv.gz" ]; then

@@ -7,15 +7,16 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use crds::AnalysisJob;
-use futures::FutureExt as _;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace as NamespaceObject, Secret, ServiceAccount};
+use futures::{FutureExt as _, StreamExt as _};
+use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace as NamespaceObject, Secret, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::runtime::wait::await_condition;
+use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::{Cluster, diagnosis, outcome};
 
@@ -217,6 +218,20 @@ impl Namespace {
         self.wait_for::<K>(name, "to be gone", |object| object.is_none()).await.map(drop)
     }
 
+    /// Waits until there is an event about an object for this reason.
+    ///
+    /// # Errors
+    /// If there is none in time.
+    pub async fn wait_for_event(&self, about: &str, reason: &str) -> Result<()> {
+        let fields = format!("involvedObject.name={about},reason={reason}");
+        let events = watcher(self.api::<Event>(), watcher::Config::default().fields(&fields));
+        let mut events = std::pin::pin!(events.default_backoff().applied_objects());
+        let event = tokio::time::timeout(PATIENCE, events.next()).await;
+        let event = event.map_err(|_| anyhow!("there is no event {reason} about `{about}`"))?;
+        event.context("the watch of events has ended")?.context("watching events")?;
+        Ok(())
+    }
+
     /// Creates a ConfigMap with one key; bytes that are not text become
     /// `binaryData`.
     ///
@@ -282,10 +297,4 @@ impl Namespace {
 #[must_use]
 pub fn named(name: &str) -> ObjectMeta {
     ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() }
-}
-
-/// A merge patch that sets fields of the specification.
-#[must_use]
-pub fn specification_change(fields: Value) -> Value {
-    json!({ "spec": fields })
 }

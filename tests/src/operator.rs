@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, anyhow};
+use futures::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, ListParams, LogParams};
 use kube::runtime::wait::await_condition;
+use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, ResourceExt};
 
 use crate::Cluster;
@@ -31,7 +33,7 @@ impl Operator {
     /// # Errors
     /// If there is none.
     pub async fn pod(&self) -> Result<Pod> {
-        let selector = ListParams::default().labels(&format!("app.kubernetes.io/name={OPERATOR}"));
+        let selector = ListParams::default().labels(&selector());
         let pods = self.pods().list(&selector).await.context("listing the pods of the operator")?;
         let alive = pods.items.into_iter().find(|pod| pod.metadata.deletion_timestamp.is_none());
         alive.context("the operator has no pod")
@@ -46,14 +48,23 @@ impl Operator {
     }
 
     /// Ends the operator at once, as a node that is switched off does: no
-    /// signal, no grace.
+    /// signal, no grace. Returns when there is another pod in its place.
     ///
     /// # Errors
-    /// Those of the API server.
+    /// Those of the API server, or if there is no other pod in time.
     pub async fn kill(&self) -> Result<()> {
-        let pod = self.pod().await?;
+        let killed = self.pod().await?;
         let parameters = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
-        self.pods().delete(&pod.name_any(), &parameters).await.context("killing the operator")?;
+        self.pods().delete(&killed.name_any(), &parameters).await.context("killing the operator")?;
+        let own = watcher::Config::default().labels(&selector());
+        let pods = watcher(self.pods(), own).default_backoff().applied_objects();
+        let others = pods.try_filter(|pod| std::future::ready(pod.uid() != killed.uid()));
+        let mut others = std::pin::pin!(others);
+        tokio::time::timeout(PATIENCE, others.next())
+            .await
+            .map_err(|_| anyhow!("the operator got no other pod"))?
+            .context("the watch of pods has ended")?
+            .context("watching the pods of the operator")?;
         Ok(())
     }
 
@@ -131,4 +142,8 @@ impl Operator {
     fn deployments(&self) -> Api<Deployment> {
         Api::namespaced(self.cluster.client.clone(), RELEASE)
     }
+}
+
+fn selector() -> String {
+    format!("app.kubernetes.io/name={OPERATOR}")
 }

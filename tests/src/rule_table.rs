@@ -315,7 +315,10 @@ fn row(name: &'static str, spec: Value, verdict: Verdict) -> Creation {
 }
 
 fn object(name: &str, spec: Value) -> Value {
-    json!({ "apiVersion": "aisaas.dev/v1alpha1", "kind": "AnalysisJob", "metadata": { "name": name }, "spec": spec })
+    let mut object =
+        json!({ "apiVersion": "aisaas.dev/v1alpha1", "kind": "AnalysisJob", "metadata": { "name": name } });
+    object["spec"] = spec;
+    object
 }
 
 fn minimal() -> Value {

@@ -17,7 +17,7 @@ pub fn csv_at(name: &str, url: &str) -> Value {
 /// A query over one source.
 #[must_use]
 pub fn query(source: Value, sql: &str) -> Value {
-    json!({ "sources": [source], "sql": sql })
+    json!({ "sources": vec![source], "sql": sql })
 }
 
 /// The same specification with further fields.

@@ -6,8 +6,7 @@ use ai_saas_platform_tests::{HttpServer, Namespace, Page, outcome, with_namespac
 use anyhow::Result;
 use crds::condition::ACCEPTED;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::Event;
-use kube::api::{ListParams, Patch, PatchParams};
+use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
 /// Creates an AnalysisJob that is not accepted, and sees that it says so and
@@ -27,9 +26,7 @@ async fn is_not_accepted(
     let accepted = outcome::condition_of(&job, ACCEPTED).expect("a condition");
     assert_eq!((accepted.status.as_str(), accepted.reason.as_str()), ("False", reason));
     assert!(namespace.api::<Job>().get_opt(name).await?.is_none(), "there is a Job");
-    let about = ListParams::default().fields(&format!("involvedObject.name={name},reason={reason}"));
-    let events = namespace.api::<Event>().list(&about).await?;
-    assert_eq!(events.items.len(), 1, "{events:?}");
+    namespace.wait_for_event(name, reason).await?;
     Ok(())
 }
 

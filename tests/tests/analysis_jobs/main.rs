@@ -2,6 +2,12 @@
 //!
 //! One program rather than one for each file: what takes time is waiting for
 //! pods, and tests of one program wait at the same time.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests say what they expect by panicking, functions that they share included"
+)]
 
 mod bad_data;
 mod bad_references;

@@ -1,13 +1,15 @@
 //! Pods that cannot start: the AnalysisJob says why.
 
-use ai_saas_platform_tests::specification::{inline_csv, query, with};
+use ai_saas_platform_tests::specification::{inline_csv, query};
 use ai_saas_platform_tests::{outcome, with_namespace};
 use anyhow::Result;
 use crds::condition::{ACCEPTED, READY};
 use serde_json::{Value, json};
 
 fn with_workload(workload: Value) -> Value {
-    with(query(inline_csv("data", "n\n1\n"), "SELECT n FROM data"), json!({ "workload": workload }))
+    let mut spec = query(inline_csv("data", "n\n1\n"), "SELECT n FROM data");
+    spec["workload"] = workload;
+    spec
 }
 
 #[tokio::test]

@@ -1,7 +1,6 @@
 //! A queueing system, such as Kueue, decides when a Job starts: its label is
 //! passed on, and the operator does not jump the queue.
 
-use ai_saas_platform_tests::namespace::specification_change;
 use ai_saas_platform_tests::specification::{inline_csv, query, with};
 use ai_saas_platform_tests::{outcome, with_namespace};
 use anyhow::Result;
@@ -26,7 +25,7 @@ async fn a_job_waits_in_its_queue_until_its_turn_has_come() -> Result<()> {
             .await?;
 
         // The user lets it run; it is the queue's turn to say when.
-        namespace.change_analysis("queued", specification_change(json!({ "suspend": false }))).await?;
+        namespace.change_analysis("queued", json!({ "spec": { "suspend": false } })).await?;
         let job = namespace
             .wait_for_analysis("queued", "to wait in its queue", |job| {
                 outcome::message(job).contains("queue")
@@ -37,7 +36,7 @@ async fn a_job_waits_in_its_queue_until_its_turn_has_come() -> Result<()> {
         assert_eq!(job.labels().get(QUEUE).map(String::as_str), Some("nightly"));
         assert_eq!(job.spec.and_then(|spec| spec.suspend), Some(true));
 
-        let turn = Patch::Merge(specification_change(json!({ "suspend": false })));
+        let turn = Patch::Merge(json!({ "spec": { "suspend": false } }));
         namespace.api::<Job>().patch("queued", &PatchParams::default(), &turn).await?;
         let job = namespace.wait_until_ended("queued").await?;
         assert!(outcome::has_succeeded(&job), "{}", outcome::in_words(&job));
