@@ -41,7 +41,7 @@ pub(crate) fn bench(options: &Options) -> Result<()> {
             steps.next("charts");
             chart::install(&target, &images)?;
             steps.next("benchmark");
-            run("bench-operator", options)?.env("KUBECONFIG", &target.kubeconfig).run()
+            target.pass_to(run("bench-operator", options)?).run()
         }
         Name::Analysis => run("bench-analysis", options)?.run(),
     }

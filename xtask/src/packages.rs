@@ -53,6 +53,14 @@ pub(crate) fn ensure(packages: &[&str]) -> Result<()> {
     apt(&arguments)
 }
 
+/// Makes sure of a Python that can make virtual environments, whoever installed it.
+pub(crate) fn ensure_python() -> Result<()> {
+    if Tool::new("python3").args(["-c", "import ensurepip, venv"]).ok() {
+        return Ok(());
+    }
+    ensure(&["python3", "python3-venv"])
+}
+
 fn installed(package: &str) -> bool {
     Tool::new("dpkg-query")
         .args(["-W", "-f", "${db:Status-Status}", package])

@@ -96,6 +96,11 @@ impl Target {
             .directory_of_repository()
     }
 
+    /// Makes a program that is no part of this one work on the same cluster with the same tools.
+    pub(crate) fn pass_to(&self, command: Tool) -> Tool {
+        command.env("KUBECONFIG", &self.kubeconfig).env("KUBECTL", &self.kubectl).env("HELM", &self.helm)
+    }
+
     pub(crate) fn helm(&self) -> Tool {
         Tool::new(&self.helm)
             .arg("--kubeconfig")

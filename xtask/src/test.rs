@@ -9,6 +9,7 @@ use crate::cluster;
 use crate::generate;
 use crate::go_modules;
 use crate::images;
+use crate::packages;
 use crate::process::Tool;
 use crate::schemas;
 use crate::step::{self, Steps};
@@ -113,6 +114,7 @@ fn with_cluster(options: &Options, total: &mut Total, steps: &mut Steps) -> Resu
     steps.next("install");
     chart::install(&target, &images)?;
     steps.next("end-to-end tests");
+    packages::ensure_python()?;
     let mut arguments = vec!["--package", END_TO_END];
     arguments.extend(options.filter.as_deref());
     arguments.extend(["--", "--nocapture"]);
@@ -123,7 +125,7 @@ fn with_cluster(options: &Options, total: &mut Total, steps: &mut Steps) -> Resu
 fn cargo_test(total: &mut Total, arguments: &[&str], target: Option<&Target>) -> Result<()> {
     let mut command = cargo::cargo("test")?.arg("--no-fail-fast").args(arguments);
     if let Some(target) = target {
-        command = command.env("KUBECONFIG", &target.kubeconfig);
+        command = target.pass_to(command);
     }
     let line = command.line();
     let failed = total.failed;
