@@ -166,7 +166,7 @@ impl Build {
     }
 
     fn compile(&self, packages: &[&str], output: &Path) -> Result<()> {
-        let ticker = Ticker::start(&format!("{}: starting", self.name));
+        let ticker = Ticker::start(&format!("{}: loading, or linking what is compiled", self.name));
         let (mut compiled, mut downloaded) = (0_usize, 0_usize);
         Tool::new("go")
             .arg("build")
