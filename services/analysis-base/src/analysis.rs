@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use crds::analysis::{AnalysisSpecification, Chart, FailureReason, OutputFormat, WrittenFile};
+use crds::analysis::{AnalysisSpecification, Chart, FailureReason, OutputFormat, UriSource, WrittenFile};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::execution::SendableRecordBatchStream;
@@ -18,7 +18,7 @@ use crate::engine::{Engine, Joins};
 use crate::environment::Environment;
 use crate::failure::{Failure, Limits};
 use crate::output::{Destination, Encoder, Preview, Upload};
-use crate::source::Progress;
+use crate::source::{Downloads, Progress};
 use crate::{profile, query, source};
 
 /// What a successful analysis leaves behind.
@@ -51,12 +51,13 @@ pub async fn run(
         let folder = scratch.join(name);
         std::fs::create_dir_all(&folder).map_err(Failure::internal).map(|()| folder)
     };
-    let (downloads, spill) = (folder("downloads")?, folder("spill")?);
+    let (environment, download_limit_bytes) = share_temporary_folder(specification, environment);
+    let downloads = Downloads { folder: folder("downloads")?, limit_bytes: download_limit_bytes };
 
-    let mut engine = Engine::new(environment, &spill)?;
+    let mut engine = Engine::new(&environment, &folder("spill")?)?;
     let context = engine.session(Joins::Hashed)?;
     for source in &specification.sources {
-        let opening = source::open(&context, source, environment, &downloads, progress);
+        let opening = source::open(&context, source, &environment, &downloads, progress);
         let table = unless_stopped(opening, &stopped).await?;
         engine.add_table(&source.name, table);
     }
@@ -68,12 +69,13 @@ pub async fn run(
         limits: environment.limits(),
         progress,
         stopped,
+        joins_by_hash: false,
     };
     let mut destination =
-        specification.output.as_ref().map(|output| Destination::open(output, environment)).transpose()?;
+        specification.output.as_ref().map(|output| Destination::open(output, &environment)).transpose()?;
     let written = match analysis.result(destination.as_mut(), Joins::Hashed).await {
         // Joins by hash tables need memory that joins by sorting do not.
-        Err(failure) if failure.reason == FailureReason::MemoryExhausted && specification.sql.is_some() => {
+        Err(failure) if failure.reason == FailureReason::MemoryExhausted && analysis.joins_by_hash => {
             tracing::warn!(
                 "the memory does not suffice for joins by hash tables: trying again with sorted joins"
             );
@@ -92,6 +94,23 @@ pub async fn run(
         files,
         preview: written.preview,
     })
+}
+
+/// Half of the temporary folder is for what is downloaded, if anything is, and
+/// the other half for what the engine spills.
+fn share_temporary_folder(
+    specification: &AnalysisSpecification,
+    environment: &Environment,
+) -> (Environment, Option<u64>) {
+    let from_web = |uri: &UriSource| uri.url.starts_with("http");
+    let downloads = specification.sources.iter().filter(|source| source.uri.as_ref().is_some_and(from_web));
+    let downloads = downloads.count() as u64;
+    let mut environment = environment.clone();
+    let half = environment.temporary_limit_bytes.map(|limit| limit / 2);
+    if downloads > 0 {
+        environment.temporary_limit_bytes = half;
+    }
+    (environment, half.and_then(|half| half.checked_div(downloads)))
 }
 
 fn check(specification: &AnalysisSpecification) -> Result<(), Failure> {
@@ -143,6 +162,8 @@ struct Analysis<'a> {
     limits: Limits,
     progress: &'a Progress,
     stopped: watch::Receiver<bool>,
+    /// Whether the query that ran last joins by hash tables.
+    joins_by_hash: bool,
 }
 
 impl Analysis<'_> {
@@ -161,6 +182,7 @@ impl Analysis<'_> {
                 chart::check_columns(chart, &schema)?;
             }
             let (plan, rows) = self.execute(frame).await?;
+            self.joins_by_hash = contains(&plan, "HashJoinExec");
             let written = self.write(&schema, rows, destination).await?;
             self.count_rows(&plan);
             return Ok(written);
@@ -237,7 +259,10 @@ impl Analysis<'_> {
     ) -> Result<WrittenResult, Failure> {
         let shown = self.specification.charts.iter().any(|chart| chart.sql.is_none());
         let mut chart_data = shown.then(|| ChartData::new(Arc::clone(schema)));
-        let mut preview = Preview::new(schema)?;
+        let mut preview = match &self.specification.profile {
+            Some(_) => Preview::without_nested(schema)?,
+            None => Preview::new(schema)?,
+        };
         let mut count = 0;
         while let Some(batch) = self.next(&mut rows).await? {
             count += batch.num_rows() as u64;
@@ -331,6 +356,10 @@ impl Analysis<'_> {
             self.count_rows(child);
         }
     }
+}
+
+fn contains(plan: &Arc<dyn ExecutionPlan>, operator: &str) -> bool {
+    plan.name() == operator || plan.children().into_iter().any(|child| contains(child, operator))
 }
 
 /// The result of the work, or the failure `Interrupted` when that comes first.

@@ -21,7 +21,7 @@ mod secret;
 mod store;
 mod text;
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -66,10 +66,19 @@ impl Progress {
     }
 }
 
+/// Where files from web servers go.
+#[derive(Clone, Debug)]
+pub struct Downloads {
+    /// A folder of its own.
+    pub folder: PathBuf,
+    /// Most bytes of one file; `None` for no limit but the disk's.
+    pub limit_bytes: Option<u64>,
+}
+
 /// Makes the source a table.
 ///
 /// Nothing is read yet but what the schema needs; a file on a web server is
-/// copied to the folder `downloads` first, since such a server may be unable
+/// copied to the folder of `downloads` first, since such a server may be unable
 /// to give parts of it.
 ///
 /// # Errors
@@ -78,7 +87,7 @@ pub async fn open(
     context: &SessionContext,
     source: &Source,
     environment: &Environment,
-    downloads: &Path,
+    downloads: &Downloads,
     progress: &Arc<Progress>,
 ) -> Result<Arc<dyn TableProvider>, Failure> {
     let place = place::find(source, environment, downloads, progress).await?;

@@ -1,6 +1,7 @@
 use crds::analysis::OutputFormat;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::Schema;
+use datafusion::arrow::error::ArrowError;
 
 use super::{Encoder, OutputError};
 use crate::summary::{PREVIEW_BYTES, cut};
@@ -12,6 +13,7 @@ const MOST_ROWS: usize = 100;
 #[derive(Debug)]
 pub struct Preview {
     encoder: Encoder,
+    columns: Vec<usize>,
     text: Vec<u8>,
     rows: usize,
 }
@@ -22,7 +24,25 @@ impl Preview {
     /// # Errors
     /// If CSV cannot hold the schema.
     pub fn new(schema: &Schema) -> Result<Self, OutputError> {
-        Ok(Self { encoder: Encoder::new(schema, OutputFormat::Csv)?, text: Vec::new(), rows: 0 })
+        Self::of_columns(schema, (0..schema.fields().len()).collect())
+    }
+
+    /// A preview without the nested columns, which would leave no room for the others.
+    ///
+    /// # Errors
+    /// If CSV cannot hold the schema.
+    pub fn without_nested(schema: &Schema) -> Result<Self, OutputError> {
+        let fields = schema.fields().iter().enumerate();
+        Self::of_columns(
+            schema,
+            fields.filter(|(_, field)| !field.data_type().is_nested()).map(|(index, _)| index).collect(),
+        )
+    }
+
+    fn of_columns(schema: &Schema, columns: Vec<usize>) -> Result<Self, OutputError> {
+        let projected = schema.project(&columns).map_err(format)?;
+        let encoder = Encoder::new(&projected, OutputFormat::Csv)?;
+        Ok(Self { encoder, columns, text: Vec::new(), rows: 0 })
     }
 
     /// Looks at further rows; takes what still fits.
@@ -33,7 +53,8 @@ impl Preview {
         let rows = batch.num_rows().min(MOST_ROWS - self.rows);
         if rows > 0 && self.text.len() < PREVIEW_BYTES {
             self.rows += rows;
-            self.text.extend_from_slice(&self.encoder.write(&batch.slice(0, rows))?);
+            let shown = batch.slice(0, rows).project(&self.columns).map_err(format)?;
+            self.text.extend_from_slice(&self.encoder.write(&shown)?);
         }
         Ok(())
     }
@@ -57,4 +78,9 @@ impl Preview {
             None => cut(&text, PREVIEW_BYTES),
         })
     }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is given to map_err")]
+fn format(error: ArrowError) -> OutputError {
+    OutputError::Format { format: "csv", detail: error.to_string() }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use reqwest::{Client, Response, StatusCode};
 
-use super::{Progress, Secret, SourceError};
+use super::{Downloads, Progress, Secret, SourceError};
 use crate::failure::Failure;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -30,8 +30,7 @@ pub(super) async fn fetch(
     source_name: &str,
     url: &str,
     secret: Option<&Secret>,
-    folder: &Path,
-    limit_bytes: Option<u64>,
+    downloads: &Downloads,
     progress: &Progress,
 ) -> Result<PathBuf, Failure> {
     let client = Client::builder()
@@ -40,11 +39,12 @@ pub(super) async fn fetch(
         .user_agent(concat!("aisaas-analysis-base/", env!("CARGO_PKG_VERSION")))
         .build()
         .map_err(Failure::internal)?;
-    let path = folder.join(source_name);
+    let path = downloads.folder.join(source_name);
     let mut pause = FIRST_PAUSE;
     let mut attempt = 1;
     loop {
-        let tried = try_fetch(&client, source_name, url, secret, &path, limit_bytes, progress).await;
+        let tried =
+            try_fetch(&client, source_name, url, secret, &path, downloads.limit_bytes, progress).await;
         match tried {
             Ok(()) => return Ok(path),
             Err(AttemptError::Final(failure)) => return Err(failure),

@@ -10,7 +10,7 @@ use object_store::memory::InMemory;
 use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt};
 
-use super::{Bucket, Progress, Secret, SourceError, download, open_bucket, store_failure};
+use super::{Bucket, Downloads, Progress, Secret, SourceError, download, open_bucket, store_failure};
 use crate::environment::Environment;
 use crate::failure::Failure;
 
@@ -43,7 +43,7 @@ pub(super) struct SourceFile {
 pub(super) async fn find(
     source: &Source,
     environment: &Environment,
-    downloads: &Path,
+    downloads: &Downloads,
     progress: &Progress,
 ) -> Result<Place, Failure> {
     if let Some(text) = &source.inline {
@@ -71,10 +71,8 @@ pub(super) async fn find(
         if uri.url.starts_with("s3://") {
             return in_bucket(source, uri, secret).await;
         }
-        let limit = environment.temporary_limit_bytes;
-        let path =
-            download::fetch(&source.name, &uri.url, secret.as_ref(), downloads, limit, progress).await?;
-        let mut place = local(source, downloads, vec![(uri.url.clone(), path)])?;
+        let path = download::fetch(&source.name, &uri.url, secret.as_ref(), downloads, progress).await?;
+        let mut place = local(source, &downloads.folder, vec![(uri.url.clone(), path)])?;
         place.counts = false;
         return Ok(place);
     }

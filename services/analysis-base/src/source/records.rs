@@ -86,12 +86,14 @@ impl<R: Read> Chunks<R> {
             if self.next_line == 1 && self.scanned == 0 && self.buffer.starts_with(b"\xef\xbb\xbf") {
                 self.buffer.drain(..3);
             }
-            if let Some(end) = self.scan() {
-                return Ok(Some(self.cut(end)));
-            }
+            let record_end = self.scan();
+            // The last record need not end in a line break.
             if self.ended {
                 let end = self.buffer.len();
                 return Ok((end > 0).then(|| self.cut(end)));
+            }
+            if let Some(end) = record_end {
+                return Ok(Some(self.cut(end)));
             }
             if self.buffer.len() >= RECORD_LIMIT_BYTES {
                 return Err(ChunkError::RecordTooLong { line: self.next_line });

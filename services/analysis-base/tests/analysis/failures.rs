@@ -34,6 +34,7 @@ async fn messages() {
     bench.put("one/1.csv", "a,b\n1,2\n");
     bench.put("one/2.csv", "a,c\n1,2\n");
     bench.put("none/readme", "");
+    bench.put("plain.csv.gz", "column\n1\n2\n3\n4\n5\n6\n");
     let gzipped = |path: &str| {
         let mut source = on_claim(path, "csv");
         source["csv"] = json!({"compression": "gzip"});
@@ -109,9 +110,9 @@ async fn messages() {
             "Source `t`, cut.csv.gz: the gzip data is cut off: the file is not complete.",
         ),
         (
-            all(gzipped("one/1.csv")),
+            all(gzipped("plain.csv.gz")),
             InvalidData,
-            "Source `t`, one/1.csv: the data is not gzip, or is damaged (invalid gzip header).",
+            "Source `t`, plain.csv.gz: the data is not gzip, or is damaged (invalid gzip header).",
         ),
         (
             all(on_claim("one", "csv")),

@@ -107,7 +107,7 @@ async fn a_file_that_does_not_fit() {
     let failure = bench.failure(specification(source(&url))).await;
     assert_eq!(failure.reason, FailureReason::DiskExhausted);
     assert!(
-        failure.message.starts_with("Source `t`: the file is larger than the 1 KiB that are free"),
+        failure.message.starts_with("Source `t`: the file is larger than the 512 B that are free"),
         "{}",
         failure.message
     );
