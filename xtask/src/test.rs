@@ -159,7 +159,7 @@ fn dependencies() -> Result<()> {
         std::fs::remove_dir_all(&build).with_context(|| format!("removing {}", build.display()))?;
     }
     Tool::new(program)
-        .args(["--log-level", "error", "--offline", "check", "bans", "licenses", "sources"])
+        .args(["--log-level", "error", "--locked", "check", "bans", "licenses", "sources"])
         .directory(&cache::repository()?)
         .run()
 }
