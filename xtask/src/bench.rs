@@ -8,6 +8,7 @@ use crate::cargo;
 use crate::chart;
 use crate::cluster;
 use crate::images;
+use crate::packages;
 use crate::step::Steps;
 use crate::target::Arguments;
 
@@ -17,7 +18,7 @@ pub(crate) enum Name {
     Cluster,
     /// AnalysisJobs beside plain Jobs, on a node where pods succeed without running
     Operator,
-    /// The analysis engine; needs no cluster
+    /// AnalysisJobs on the real node: a small one, and the New York flights
     Analysis,
 }
 
@@ -32,19 +33,23 @@ pub(crate) struct Options {
 pub(crate) fn bench(options: &Options) -> Result<()> {
     match options.name {
         Name::Cluster => cluster(options),
-        Name::Operator => {
-            let mut steps = Steps::new("bench operator", 4);
-            steps.next("cluster with a fake node");
-            let target = Arguments::default().prepare(cluster::Options { kwok: true })?;
-            steps.next("images");
-            let images = images::deliver(&target.delivery)?;
-            steps.next("charts");
-            chart::install(&target, &images)?;
-            steps.next("benchmark");
-            target.pass_to(run("bench-operator", options)?).run()
-        }
-        Name::Analysis => run("bench-analysis", options)?.run(),
+        Name::Operator => on_cluster(options, "operator", cluster::Options { kwok: true }),
+        Name::Analysis => on_cluster(options, "analysis", cluster::Options::default()),
     }
+}
+
+/// Runs the benchmark of a name against the platform, freshly installed.
+fn on_cluster(options: &Options, name: &str, cluster: cluster::Options) -> Result<()> {
+    let mut steps = Steps::new("bench", 4);
+    steps.next("cluster");
+    let target = Arguments::default().prepare(cluster)?;
+    steps.next("images");
+    let images = images::deliver(&target.delivery)?;
+    steps.next("charts");
+    chart::install(&target, &images)?;
+    steps.next("benchmark");
+    packages::ensure_python()?;
+    target.pass_to(run(&format!("bench-{name}"), options)?).run()
 }
 
 fn run(binary: &str, options: &Options) -> Result<crate::process::Tool> {
