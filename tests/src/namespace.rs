@@ -49,7 +49,7 @@ pub async fn with_namespace(test: impl AsyncFnOnce(&Namespace) -> Result<()>) ->
         Ok(()) => Ok(()),
         Err(error) => {
             let diagnosis = diagnosis::of(&namespace).await;
-            Err(anyhow!("{error:?}\n\nin the namespace {}:\n{diagnosis}", namespace.name))
+            Err(anyhow!("{error:#}\n\nin the namespace {}:\n{diagnosis}", namespace.name))
         }
     };
     if result.is_ok() || std::env::var_os("KEEP_NAMESPACES").is_none() {

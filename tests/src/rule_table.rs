@@ -75,8 +75,8 @@ fn accepted() -> Vec<Creation> {
         "charts": [{
             "name": "heat-map", "title": "Heat", "mark": "rect", "sql": "SELECT 1", "width": 100, "height": 4000,
             "encoding": {
-                "x": { "field": "x", "type": "ordinal" },
-                "y": { "field": "y", "type": "nominal", "title": "Y" },
+                "xAxis": { "field": "x", "type": "ordinal" },
+                "yAxis": { "field": "y", "type": "nominal", "title": "Y" },
                 "color": { "field": "z", "type": "quantitative" },
             },
         }],
@@ -330,7 +330,7 @@ fn source() -> Value {
 }
 
 fn chart(fields: Value) -> Value {
-    let chart = json!({ "name": "chart", "mark": "point", "encoding": { "x": { "field": "x" }, "y": { "field": "y" } } });
+    let chart = json!({ "name": "chart", "mark": "point", "encoding": { "xAxis": { "field": "x" }, "yAxis": { "field": "y" } } });
     with(chart, fields)
 }
 

@@ -227,7 +227,7 @@ async fn missing_and_unfit_files_are_explained() -> Result<()> {
 async fn results_and_charts_that_cannot_be_are_explained() -> Result<()> {
     with_namespace(async |namespace| {
         let chart = |x: &str, y: &str| {
-            json!({ "charts": [{ "name": "ages", "mark": "bar", "encoding": { "x": { "field": x }, "y": { "field": y } } }] })
+            json!({ "charts": [{ "name": "ages", "mark": "bar", "encoding": { "xAxis": { "field": x }, "yAxis": { "field": y } } }] })
         };
         let drawn = |x, y| with(with(query(people(), "SELECT * FROM people"), to_config_map("csv")), chart(x, y));
         let numbers = ai_saas_platform_tests::specification::numbers(1000);
@@ -249,7 +249,7 @@ async fn results_and_charts_that_cannot_be_are_explained() -> Result<()> {
                 "chart-text",
                 drawn("born", "name"),
                 "InvalidChart",
-                "Chart `ages`: the mark `bar` needs numbers, but `y` (column `name`) is nominal.",
+                "Chart `ages`: the mark `bar` needs numbers, but `yAxis` (column `name`) is nominal.",
             ),
         ];
         each_is_told(namespace, cases).await

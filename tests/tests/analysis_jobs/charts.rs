@@ -62,8 +62,8 @@ async fn every_mark_is_drawn() -> Result<()> {
                     "title": "A title with <, & and \"quotes\"",
                     "mark": mark,
                     "encoding": {
-                        "x": { "field": "day" },
-                        "y": { "field": if *mark == "rect" { "kind" } else { "amount" } },
+                        "xAxis": { "field": "day" },
+                        "yAxis": { "field": if *mark == "rect" { "kind" } else { "amount" } },
                         "color": { "field": if *mark == "rect" { "amount" } else { "kind" } },
                     },
                 })
