@@ -49,13 +49,7 @@ fn on_cluster(options: &Options, name: &str, cluster: cluster::Options) -> Resul
     chart::install(&target, &images)?;
     steps.next("benchmark");
     packages::ensure_python()?;
-    target.pass_to(run(&format!("bench-{name}"), options)?).run()
-}
-
-fn run(binary: &str, options: &Options) -> Result<crate::process::Tool> {
-    Ok(cargo::cargo("run")?
-        .args(["--quiet", "--package", "ai-saas-platform-tests", "--bin", binary, "--"])
-        .args(&options.arguments))
+    target.pass_to(cargo::built(&format!("bench-{name}"))?.args(&options.arguments)).run()
 }
 
 fn cluster(options: &Options) -> Result<()> {

@@ -20,10 +20,34 @@ pub(crate) fn host() -> Result<String> {
         .context("`rustc -vV` does not name the host; check the Rust installation with `rustup show`")
 }
 
-/// A cargo command for release builds. The target is named even though it is
-/// the host, so that the flags do not reach build scripts and macros.
+/// A cargo command for release builds of all crates that are shipped, and of
+/// those that test them.
+///
+/// Always of all of them: cargo chooses the features of shared dependencies by
+/// the crates that it is to build, and for another choice it would build the
+/// query engine anew. This program is left out for the same reason. The target
+/// is named even though it is the host, so that the flags do not reach build
+/// scripts and macros.
 pub(crate) fn cargo(command: &str) -> Result<Tool> {
-    Ok(plain(command)?.arg("--release").args(["--target", &host()?]).env("RUSTFLAGS", RUSTFLAGS))
+    Ok(plain(command)?
+        .args(["--release", "--workspace", "--exclude", "xtask", "--target", &host()?])
+        .env("RUSTFLAGS", RUSTFLAGS))
+}
+
+/// A cargo command for this program, as `cargo xtask` builds it.
+pub(crate) fn own(command: &str) -> Result<Tool> {
+    Ok(plain(command)?.args(["--release", "--package", "xtask"]))
+}
+
+/// Builds all binaries.
+pub(crate) fn build() -> Result<()> {
+    cargo("build")?.arg("--bins").run()
+}
+
+/// Builds all binaries, and gives the one of this name to run in the repository.
+pub(crate) fn built(binary: &str) -> Result<Tool> {
+    build()?;
+    Ok(Tool::new(binaries()?.join(binary)).directory(&cache::repository()?))
 }
 
 /// A cargo command that builds nothing for the target.

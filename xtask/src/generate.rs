@@ -14,10 +14,7 @@ use crate::process::Tool;
 pub(crate) fn generate(check: bool) -> Result<()> {
     let root = cache::repository()?;
     let before = if check { contents(&root)? } else { BTreeMap::new() };
-    cargo::cargo("run")?
-        .args(["--quiet", "--package", "ai-saas-platform-operator", "--bin", "generate", "--"])
-        .arg(&root)
-        .run()?;
+    cargo::built("generate")?.arg(&root).run()?;
     if check {
         let changed = differences(&before, &contents(&root)?);
         if !changed.is_empty() {

@@ -21,7 +21,6 @@ use crate::versions::REGISTRY;
 struct Component {
     /// Its folder, with the Dockerfile in it.
     folder: &'static str,
-    package: &'static str,
     binary: &'static str,
     image: &'static str,
     /// Where its reference belongs in the chart's values.
@@ -31,14 +30,12 @@ struct Component {
 const COMPONENTS: &[Component] = &[
     Component {
         folder: "operator",
-        package: "ai-saas-platform-operator",
         binary: "ai-saas-platform-operator",
         image: "ai-saas-platform-operator",
         value: "operator.image",
     },
     Component {
         folder: "services/analysis-base",
-        package: "ai-saas-platform-analysis-base",
         binary: "analysis-base",
         image: "ai-saas-platform-analysis-base",
         value: "images.analysisBase",
@@ -57,14 +54,9 @@ pub(crate) struct Reference {
 /// Builds every image whose content changed and takes it to the cluster.
 pub(crate) fn deliver(delivery: &Delivery) -> Result<Vec<Reference>> {
     packages::ensure(packages::IMAGES)?;
-    compile()?;
-    COMPONENTS.iter().map(|component| component.deliver(delivery)).collect()
-}
-
-fn compile() -> Result<()> {
     step::detail("compiling the binaries");
-    let packages = COMPONENTS.iter().flat_map(|component| ["--package", component.package]);
-    cargo::cargo("build")?.args(packages).arg("--bins").run()
+    cargo::build()?;
+    COMPONENTS.iter().map(|component| component.deliver(delivery)).collect()
 }
 
 impl Component {

@@ -13,11 +13,14 @@ use crate::packages;
 use crate::process::Tool;
 use crate::schemas;
 use crate::step::{self, Steps};
-use crate::target::{self, Target};
+use crate::target;
 use crate::versions::CARGO_DENY;
 
-/// The crate with the tests that need a cluster.
-const END_TO_END: &str = "ai-saas-platform-tests";
+/// The tests that need a cluster: targets of the crate in `tests/` that are not
+/// tested by default.
+const END_TO_END: &[&str] = &["--test", "analysis_jobs", "--test", "disruption"];
+/// They mostly wait for pods, so more of them than there are cores may run.
+const END_TO_END_THREADS: &str = "--test-threads=4";
 const CHARTS: &[&str] = &["charts/ai-saas-platform-crds", "charts/ai-saas-platform"];
 
 #[derive(Debug, clap::Args)]
@@ -87,17 +90,17 @@ fn without_cluster(options: &Options, total: &mut Total, steps: &mut Steps) {
     steps.next("format");
     total.check("cargo fmt", cargo::plain("fmt").and_then(|cargo| cargo.args(["--all", "--check"]).run()));
     steps.next("lint");
-    let clippy = cargo::cargo("clippy").and_then(|cargo| {
-        cargo.args(["--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]).run()
-    });
-    total.check("cargo clippy", clippy);
+    let strictly = |cargo: Tool| cargo.args(["--all-targets", "--quiet", "--", "-D", "warnings"]).run();
+    total.check("cargo clippy", cargo::cargo("clippy").and_then(strictly));
+    total.check("cargo clippy of xtask", cargo::own("clippy").and_then(strictly));
     steps.next("dependencies");
     total.check("cargo deny", dependencies());
     steps.next("unit tests");
-    let mut arguments = vec!["--workspace", "--exclude", END_TO_END];
-    arguments.extend(options.filter.as_deref());
-    let outcome = cargo_test(total, &arguments, None);
-    total.check("cargo test", outcome);
+    let filter: Vec<&str> = options.filter.as_deref().into_iter().collect();
+    for cargo in [cargo::cargo("test"), cargo::own("test")] {
+        let outcome = cargo.and_then(|cargo| cargo_test(total, cargo.args(&filter), &[]));
+        total.check("cargo test", outcome);
+    }
     steps.next("generated files");
     total.check("generate --check", generate::generate(true));
     steps.next("charts");
@@ -115,18 +118,13 @@ fn with_cluster(options: &Options, total: &mut Total, steps: &mut Steps) -> Resu
     chart::install(&target, &images)?;
     steps.next("end-to-end tests");
     packages::ensure_python()?;
-    let mut arguments = vec!["--package", END_TO_END];
-    arguments.extend(options.filter.as_deref());
-    arguments.extend(["--", "--nocapture"]);
-    cargo_test(total, &arguments, Some(&target))
+    let cargo = cargo::cargo("test")?.args(END_TO_END).args(options.filter.as_deref());
+    cargo_test(total, target.pass_to(cargo), &[END_TO_END_THREADS])
 }
 
 /// Runs tests, adds up their results, and fails only if they could not be run to the end.
-fn cargo_test(total: &mut Total, arguments: &[&str], target: Option<&Target>) -> Result<()> {
-    let mut command = cargo::cargo("test")?.arg("--no-fail-fast").args(arguments);
-    if let Some(target) = target {
-        command = target.pass_to(command);
-    }
+fn cargo_test(total: &mut Total, cargo: Tool, for_the_tests: &[&str]) -> Result<()> {
+    let command = cargo.arg("--no-fail-fast").arg("--").args(for_the_tests);
     let line = command.line();
     let failed = total.failed;
     let succeeded = command.tee(|line| total.add(line))?;
