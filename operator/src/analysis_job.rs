@@ -48,6 +48,10 @@ pub type Guarded = DeserializeGuard<AnalysisJob>;
 /// a person who has just made the missing Secret is waiting.
 const MISSING_REFERENCE_RETRY: Duration = Duration::from_secs(5);
 
+/// The children of a deleted AnalysisJob are collected within moments; one of
+/// the same name waits for that.
+const PREDECESSOR_RETRY: Duration = Duration::from_millis(500);
+
 /// Reconciles AnalysisJobs, in one namespace or in all, until `stopped`.
 pub async fn run(
     context: Context,
@@ -150,14 +154,19 @@ async fn reconcile_readable(job: &AnalysisJob, context: &Context) -> Result<Acti
     let now = Timestamp::now();
     let current = status::current(job, context);
     if let Some(expiry) = status::expiry(job, &current) {
+        status::report_seen(job, &current, context).await?;
         return expire(job, expiry, now, context).await;
     }
     if status::is_final(&current) {
+        status::report_seen(job, &current, context).await?;
         return Ok(Action::await_change());
     }
 
     // dereference: reads what the specification refers to, and the children
     let observed = dereference::dereference(job, context).await?;
+    if observed.references.predecessor {
+        return Ok(Action::requeue(PREDECESSOR_RETRY));
+    }
     // validate: pure
     let validated = match validate::validate(job, &observed) {
         Ok(validated) => validated,

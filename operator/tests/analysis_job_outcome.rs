@@ -57,6 +57,7 @@ fn ended(failure: Option<(&str, &str)>) -> JobState {
 fn pod(ended: Option<ContainerEnd>, waiting: Option<(&str, &str)>) -> PodState {
     PodState {
         name: "a-x".to_owned(),
+        job_uid: Some("j".to_owned()),
         created_at: Timestamp::from_second(1_001).ok(),
         waiting: waiting.map(|(reason, message)| (reason.to_owned(), message.to_owned())),
         running: false,

@@ -12,6 +12,9 @@ use super::build::CONTAINER;
 use crate::children::{Child, Owner};
 use crate::labels;
 
+/// Label that the Job controller puts on the pods of a Job: the Job's uid.
+pub const CONTROLLER_UID: &str = "batch.kubernetes.io/controller-uid";
+
 /// A Job, as far as it is read.
 #[derive(Clone, Debug, Deserialize, Resource)]
 #[resource(inherit = Job)]
@@ -174,6 +177,8 @@ struct WatchedPodCondition {
 pub struct PodState {
     /// Its name.
     pub name: String,
+    /// The uid of the Job that it belongs to.
+    pub job_uid: Option<String>,
     /// When it was created.
     pub created_at: Option<Timestamp>,
     /// Why it does not run yet: reason and message.
@@ -211,10 +216,12 @@ impl Child for PodState {
         let ended = ended.or_else(|| evicted(&status));
         let running = state.is_some_and(|state| state.running.is_some()) && ended.is_none();
         let waiting = if running || ended.is_some() { None } else { waiting(&status, state) };
+        let job_uid = metadata.labels.and_then(|mut labels| labels.remove(CONTROLLER_UID));
         Some((
             owner,
             Self {
                 name: metadata.name.unwrap_or_default(),
+                job_uid,
                 created_at: metadata.creation_timestamp.map(|time| time.0),
                 waiting,
                 running,

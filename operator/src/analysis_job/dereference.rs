@@ -14,7 +14,7 @@ use kube::api::{ListParams, ObjectMeta};
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
-use super::children::{JobState, PodState, WatchedPod};
+use super::children::{CONTROLLER_UID, JobState, PodState, WatchedPod};
 use super::{Error, output_log};
 use crate::children::{Child, Owner};
 use crate::context::Context;
@@ -45,10 +45,21 @@ pub struct References {
     pub missing_config_maps: Vec<String>,
     /// ConfigMaps, with keys that they do not have.
     pub missing_keys: Vec<(String, String)>,
-    /// A Job has the name that ours would get.
+    /// A Job of somebody else has the name that ours would get.
     pub job_name_taken: bool,
-    /// A ConfigMap has the name that ours would get.
+    /// A ConfigMap of somebody else has the name that ours would get.
     pub config_map_name_taken: bool,
+    /// A child of a deleted AnalysisJob of the same name is still there, and
+    /// will be collected in a moment.
+    pub predecessor: bool,
+}
+
+/// Whom a child belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Holder {
+    Own,
+    Predecessor,
+    Stranger,
 }
 
 /// The files of a result.
@@ -72,15 +83,12 @@ pub async fn dereference(job: &AnalysisJob, context: &Context) -> Result<Observe
     // An AnalysisJob that was deleted and made again under its name meets the
     // Job of its predecessor until that is collected.
     let own = children.iter().find(|child| child.owner_uid == uid).cloned();
-    let mut pods = match &own {
-        Some(_) => context.pods.of(&owner),
-        None => Vec::new(),
-    };
-
     let Some(child) = own else {
-        let references = read_references(job, &namespace, uid.as_deref(), context).await?;
+        let references = read_references(job, &namespace, context).await?;
         return Ok(Observed { references, ..Observed::default() });
     };
+    let mut pods = context.pods.of(&owner);
+    pods.retain(|pod| pod.job_uid.as_deref() == Some(child.uid.as_str()));
     // The watches of Jobs and of pods are independent: when the end of the Job
     // is known first, its pods are read once.
     if child.end.is_some() && !pods.iter().any(|pod| pod.ended.is_some()) {
@@ -95,7 +103,7 @@ pub async fn dereference(job: &AnalysisJob, context: &Context) -> Result<Observe
 
 async fn list_pods(namespace: &str, job: &JobState, context: &Context) -> Result<Vec<Arc<PodState>>, Error> {
     let pods: Api<WatchedPod> = Api::namespaced(context.client.clone(), namespace);
-    let selector = format!("batch.kubernetes.io/controller-uid={}", job.uid);
+    let selector = format!("{CONTROLLER_UID}={}", job.uid);
     let list = pods.list(&ListParams::default().labels(&selector)).await.map_err(Error::ReadPods)?;
     Ok(list.items.into_iter().filter_map(PodState::observe).map(|(_, pod)| Arc::new(pod)).collect())
 }
@@ -124,12 +132,7 @@ async fn read_files(
     })
 }
 
-async fn read_references(
-    job: &AnalysisJob,
-    namespace: &str,
-    uid: Option<&str>,
-    context: &Context,
-) -> Result<References, Error> {
+async fn read_references(job: &AnalysisJob, namespace: &str, context: &Context) -> Result<References, Error> {
     let reader = Reader { context, namespace };
     let mut references = References::default();
     for name in secrets(job) {
@@ -151,15 +154,18 @@ async fn read_references(
             Some(_) => {}
         }
     }
-    // The Job of a deleted predecessor has our labels; any other is a
-    // stranger's and must not be taken over.
+    // A stranger's Job or ConfigMap must not be taken over.
     if let Some(metadata) = reader.metadata::<Job>("Job", &job.name_any()).await? {
-        references.job_name_taken = !is_controlled_by(&metadata, uid);
+        let holder = holder(&metadata, job);
+        references.job_name_taken = holder == Holder::Stranger;
+        references.predecessor = holder == Holder::Predecessor;
     }
     if let Some(name) = job.spec.output.as_ref().and_then(|output| config_map_name(job, output))
         && let Some(metadata) = reader.metadata::<ConfigMap>("ConfigMap", &name).await?
     {
-        references.config_map_name_taken = !is_controlled_by(&metadata, uid);
+        let holder = holder(&metadata, job);
+        references.config_map_name_taken = holder == Holder::Stranger;
+        references.predecessor |= holder == Holder::Predecessor;
     }
     Ok(references)
 }
@@ -190,12 +196,16 @@ fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     names
 }
 
-fn is_controlled_by(metadata: &ObjectMeta, uid: Option<&str>) -> bool {
-    metadata
-        .owner_references
-        .iter()
-        .flatten()
-        .any(|reference| reference.controller == Some(true) && Some(reference.uid.as_str()) == uid)
+fn holder(metadata: &ObjectMeta, job: &AnalysisJob) -> Holder {
+    let controller =
+        metadata.owner_references.iter().flatten().find(|reference| reference.controller == Some(true));
+    match controller {
+        Some(controller) if Some(&controller.uid) == job.metadata.uid.as_ref() => Holder::Own,
+        Some(controller) if controller.kind == "AnalysisJob" && controller.name == job.name_any() => {
+            Holder::Predecessor
+        }
+        _ => Holder::Stranger,
+    }
 }
 
 struct Reader<'a> {

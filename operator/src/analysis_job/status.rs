@@ -106,6 +106,25 @@ pub fn from_outcome(
     }
 }
 
+/// Writes to an AnalysisJob that has ended that a later change of its
+/// specification was seen. It changes nothing, but who waits for it to be
+/// observed must not wait forever.
+///
+/// # Errors
+/// Those of the API server.
+pub async fn report_seen(
+    job: &AnalysisJob,
+    current: &AnalysisJobStatus,
+    context: &Context,
+) -> Result<(), Error> {
+    let generation = job.metadata.generation;
+    let mut status = AnalysisJobStatus { observed_generation: generation, ..current.clone() };
+    for condition in &mut status.conditions {
+        condition.observed_generation = generation;
+    }
+    write(job, current, &status, context).await.map(drop)
+}
+
 /// Writes that an AnalysisJob is not accepted.
 ///
 /// # Errors
