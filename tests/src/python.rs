@@ -2,8 +2,9 @@
 //! environment of their own in the cache.
 
 use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Child, ChildStdin, Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -26,6 +27,58 @@ pub async fn evaluate(program: &str, arguments: &[&str]) -> Result<String> {
     let interpreter = interpreter().await?;
     let arguments: Vec<&str> = ["-c", program].into_iter().chain(arguments.iter().copied()).collect();
     run(interpreter.into_os_string(), &arguments, &[]).await
+}
+
+/// A Python program that serves, for as long as the value lives.
+///
+/// The program prints its address on its first line, and ends when its standard
+/// input is closed: so it ends with the test, however the test ends.
+#[derive(Debug)]
+pub struct Service {
+    /// The address that it printed.
+    pub address: String,
+    process: Child,
+    input: Option<ChildStdin>,
+}
+
+impl Service {
+    /// Starts a program.
+    ///
+    /// # Errors
+    /// If it does not say its address.
+    pub async fn start(program: &str, arguments: &[&str]) -> Result<Self> {
+        let mut process = Command::new(interpreter().await?)
+            .args(["-c", program])
+            .args(arguments)
+            // Proxies of the machine have nothing to do with a server on it.
+            .env("NO_PROXY", "*")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("starting a Python server")?;
+        let input = process.stdin.take();
+        let output = process.stdout.take().context("the Python server has no output")?;
+        let mut service = Self { address: String::new(), process, input };
+        let line = tokio::task::spawn_blocking(move || {
+            let mut line = String::new();
+            BufReader::new(output).read_line(&mut line).map(|_| line)
+        });
+        let line =
+            line.await.context("waiting for a Python server")?.context("reading from a Python server")?;
+        ensure!(line.starts_with("http"), "the Python server did not start");
+        line.trim().clone_into(&mut service.address);
+        Ok(service)
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        drop(self.input.take());
+        // It has been told to end; what remains is to take note of it.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
 }
 
 fn install() -> Result<PathBuf> {

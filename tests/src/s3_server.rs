@@ -1,15 +1,10 @@
 //! An S3-compatible server for the pods of a test.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, ChildStdin, Command, Stdio};
-
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use crate::{Cluster, Namespace, python};
 
-/// Serves until its standard input is closed: so it ends with the test, however
-/// the test ends.
 const PROGRAM: &str = r#"
 import boto3, logging, sys
 from moto.server import ThreadedMotoServer
@@ -47,8 +42,7 @@ pub const SECRET: &str = "s3-credentials";
 pub struct S3Server {
     /// Its address.
     pub endpoint: String,
-    process: Child,
-    input: Option<ChildStdin>,
+    _service: python::Service,
 }
 
 impl S3Server {
@@ -57,27 +51,8 @@ impl S3Server {
     /// # Errors
     /// If it does not start.
     pub async fn start(cluster: &Cluster) -> Result<Self> {
-        let interpreter = python::interpreter().await?;
-        let mut process = Command::new(interpreter)
-            .args(["-c", PROGRAM, &cluster.host_address, BUCKET])
-            // Proxies of the machine have nothing to do with a server on it.
-            .env("NO_PROXY", "*")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .context("starting the S3 server")?;
-        let input = process.stdin.take();
-        let output = process.stdout.take().context("the S3 server has no output")?;
-        let mut server = Self { endpoint: String::new(), process, input };
-        let line = tokio::task::spawn_blocking(move || {
-            let mut line = String::new();
-            BufReader::new(output).read_line(&mut line).map(|_| line)
-        });
-        let line = line.await.context("waiting for the S3 server")?.context("reading from the S3 server")?;
-        ensure!(line.starts_with("http"), "the S3 server did not start");
-        line.trim().clone_into(&mut server.endpoint);
-        Ok(server)
+        let service = python::Service::start(PROGRAM, &[&cluster.host_address, BUCKET]).await?;
+        Ok(Self { endpoint: service.address.clone(), _service: service })
     }
 
     /// Makes the Secret with credentials.
@@ -117,14 +92,5 @@ impl S3Server {
                 u8::from_str_radix(&digits[2 * index..2 * index + 2], 16).context("a byte of the object")
             })
             .collect()
-    }
-}
-
-impl Drop for S3Server {
-    fn drop(&mut self) {
-        drop(self.input.take());
-        // It has been told to end; what remains is to take note of it.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }

@@ -1,10 +1,9 @@
 //! Data from every kind of place in every format. The files were not written
 //! by the program under test (see `tests/data/make.py`).
 
-use ai_saas_platform_tests::specification::small_workload;
-use ai_saas_platform_tests::specification::with;
+use ai_saas_platform_tests::specification::{csv_at, query, small_workload, with};
 use ai_saas_platform_tests::table::Table;
-use ai_saas_platform_tests::{HttpServer, Namespace, Page, S3Server, outcome, with_namespace};
+use ai_saas_platform_tests::{HttpServer, Namespace, Page, S3Server, outcome, python, with_namespace};
 use anyhow::Result;
 use crds::analysis::SourceFormat;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -150,6 +149,48 @@ async fn web_servers_are_told_who_asks() -> Result<()> {
         );
         assert_eq!(outcome::message(&refused), expected);
         assert!(!serde_json::to_string(&refused)?.contains("guessed"));
+        Ok(())
+    })
+    .await
+}
+
+/// A web server with a certificate that it made itself.
+const UNTRUSTED: &str = r#"
+import datetime, http.server, ipaddress, ssl, sys, tempfile, threading
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+address = sys.argv[1]
+key = ec.generate_private_key(ec.SECP256R1())
+name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "untrusted")])
+now = datetime.datetime.now(datetime.timezone.utc)
+certificate = (
+    x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    .serial_number(1).not_valid_before(now).not_valid_after(now + datetime.timedelta(days=1))
+    .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))]), False)
+    .sign(key, hashes.SHA256()))
+with tempfile.NamedTemporaryFile() as file:
+    file.write(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+    file.write(certificate.public_bytes(serialization.Encoding.PEM))
+    file.flush()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file.name)
+server = http.server.ThreadingHTTPServer((address, 0), http.server.SimpleHTTPRequestHandler)
+server.socket = context.wrap_socket(server.socket, server_side=True)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+print("https://%s:%d" % server.server_address, flush=True)
+sys.stdin.read()
+"#;
+
+#[tokio::test]
+async fn certificates_that_nobody_vouches_for_are_refused() -> Result<()> {
+    with_namespace(async |namespace| {
+        let server = python::Service::start(UNTRUSTED, &[&namespace.cluster.host_address]).await?;
+        let spec = query(csv_at("data", &format!("{}/data.csv", server.address)), "SELECT * FROM data");
+        let job = namespace.analyse("untrusted", with(spec, json!({ "backoffLimit": 0 }))).await?;
+        assert_eq!(outcome::reason(&job), "SourceUnavailable", "{}", outcome::in_words(&job));
+        assert!(outcome::message(&job).contains("certificate"), "{}", outcome::message(&job));
         Ok(())
     })
     .await

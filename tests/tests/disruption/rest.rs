@@ -22,7 +22,7 @@ use crate::ALONE;
 const REST: Duration = Duration::from_secs(15);
 
 /// Objects of every state that lasts: ended well, ended badly, suspended, not
-/// accepted, not schedulable.
+/// accepted, not schedulable, without an image.
 async fn create_lasting_states(namespace: &Namespace) -> Result<()> {
     let of = |fields: Value| {
         with(with(query(inline_csv("data", "n\n1\n"), "SELECT n FROM data"), small_workload()), fields)
@@ -43,6 +43,7 @@ async fn create_lasting_states(namespace: &Namespace) -> Result<()> {
             of(json!({ "workload": { "nodeSelector": { "aisaas.dev/nowhere": "true" } } })),
             "Pending",
         ),
+        ("pulling", of(json!({ "workload": { "image": "aisaas.local/nothing:1" } })), "Pending"),
     ];
     stream::iter(states)
         .map(|(name, spec, reason)| async move {
@@ -50,12 +51,14 @@ async fn create_lasting_states(namespace: &Namespace) -> Result<()> {
             namespace
                 .wait_for_analysis(name, &format!("to be {reason}"), |job| {
                     outcome::reason(job) == reason
-                        && (reason != "Pending" || outcome::message(job).contains("Unschedulable"))
+                        && (reason != "Pending"
+                            || outcome::message(job).contains("Unschedulable")
+                            || outcome::message(job).contains("ImagePullBackOff"))
                 })
                 .await
                 .map(drop)
         })
-        .buffer_unordered(5)
+        .buffer_unordered(6)
         .try_collect()
         .await
 }
@@ -97,7 +100,7 @@ async fn nothing_is_written_at_rest_nor_after_a_restart() -> Result<()> {
         operator.kill().await?;
         operator.wait_until_ready().await?;
         let deadline = tokio::time::Instant::now() + ai_saas_platform_tests::namespace::PATIENCE;
-        while operator.reconciles().await? < 5 {
+        while operator.reconciles().await? < 6 {
             anyhow::ensure!(tokio::time::Instant::now() < deadline, "the new operator looks at nothing");
         }
         tokio::time::sleep(REST).await;
