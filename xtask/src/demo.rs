@@ -13,12 +13,14 @@ use crate::cache;
 use crate::chart;
 use crate::cluster;
 use crate::images;
+use crate::packages;
+use crate::process::Tool;
 use crate::step::{self, Steps};
-use crate::target::{Arguments, Target};
+use crate::target::{Arguments, Delivery, Target};
 
 const NAMESPACE: &str = "demo";
-/// Those that need nothing from outside of the cluster.
-const EXAMPLES: &[&str] = &["inline", "penguins", "penguins-profile"];
+/// All but the one that needs a bucket of the user's own.
+const EXAMPLES: &[&str] = &["inline", "penguins", "penguins-profile", "flights"];
 const OUTPUT: &str = "demo-output";
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -57,11 +59,24 @@ fn apply(target: &Target) -> Result<()> {
     let apply =
         || target.kubectl().args(["apply", "--server-side", "--force-conflicts", "--namespace", NAMESPACE]);
     apply().args(["--filename", "-"]).output_with_input(&namespace)?;
+    load_flights(target)?;
     for example in EXAMPLES {
         step::detail(&format!("kubectl apply --filename examples/{example}/"));
         apply().args(["--filename", &format!("examples/{example}/")]).quiet()?;
     }
     Ok(())
+}
+
+/// Downloads the flights, once, and puts them onto a claim.
+fn load_flights(target: &Target) -> Result<()> {
+    packages::ensure_python()?;
+    let script = cache::repository()?.join("examples/flights/load.sh");
+    step::detail(&format!("examples/flights/load.sh {NAMESPACE}"));
+    let mut load = target.pass_to(Tool::new(script).arg(NAMESPACE));
+    if target.delivery == Delivery::Node {
+        load = load.env("IMAGE", cluster::images::reference("busybox"));
+    }
+    load.quiet()
 }
 
 /// Waits until every analysis has ended, well or badly, and returns them.

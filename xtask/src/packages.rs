@@ -53,12 +53,13 @@ pub(crate) fn ensure(packages: &[&str]) -> Result<()> {
     apt(&arguments)
 }
 
-/// Makes sure of a Python that can make virtual environments, whoever installed it.
+/// Makes sure of a Python that can make virtual environments and has pip,
+/// whoever installed it.
 pub(crate) fn ensure_python() -> Result<()> {
-    if Tool::new("python3").args(["-c", "import ensurepip, venv"]).ok() {
+    if Tool::new("python3").args(["-c", "import ensurepip, pip, venv"]).ok() {
         return Ok(());
     }
-    ensure(&["python3", "python3-venv"])
+    ensure(&["python3", "python3-pip", "python3-venv"])
 }
 
 fn installed(package: &str) -> bool {

@@ -5,7 +5,7 @@ mod cgroups;
 pub(crate) mod containerd;
 mod daemon;
 mod down;
-mod images;
+pub(crate) mod images;
 mod kubeadm;
 mod kwok;
 mod mounts;
