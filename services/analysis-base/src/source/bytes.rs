@@ -43,7 +43,9 @@ pub(super) async fn open(
         }
     };
     let counted = Counted { inner: stored, progress: progress.filter(|_| place.counts) };
-    decompressed(counted, compression).map_err(Failure::internal)
+    // Some decoders read the header of the data when they are made.
+    let decoder = tokio::task::spawn_blocking(move || decompressed(counted, compression)).await;
+    decoder.map_err(Failure::internal)?.map_err(Failure::internal)
 }
 
 fn decompressed(
