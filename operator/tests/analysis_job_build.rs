@@ -88,12 +88,12 @@ fn the_variables_of_the_operator_cannot_be_replaced() {
 }
 
 #[test]
-fn a_limit_is_also_the_request_and_the_other_way_round() {
+fn defaults_agree_with_what_a_user_gives() {
     let prepared = built(&job(LARGEST));
     let resources = pod(&prepared).containers[0].resources.clone().unwrap();
     let (requests, limits) = (resources.requests.unwrap(), resources.limits.unwrap());
     assert_eq!((requests["memory"].0.as_str(), limits["memory"].0.as_str()), ("64Mi", "64Mi"));
-    assert_eq!((requests["cpu"].0.as_str(), limits["cpu"].0.as_str()), ("1", "1"));
+    assert_eq!((requests["cpu"].0.as_str(), limits["cpu"].0.as_str()), ("1", "2"));
     assert_eq!(
         (requests["ephemeral-storage"].0.as_str(), limits["ephemeral-storage"].0.as_str()),
         ("64Mi", "8Gi")
