@@ -5,15 +5,22 @@
 //! an orderly way just before the kernel would kill the process without a word.
 
 use std::fs;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Bytes of a page. All images are built for targets with this size.
 const PAGE_BYTES: u64 = 4096;
 
-/// The most memory that this process held at once, in bytes; 0 if the kernel does not tell.
+/// The most that [`anonymous_bytes`] has given so far.
+static PEAK_BYTES: AtomicU64 = AtomicU64::new(0);
+
+/// The most memory that this process held at once, in bytes, as far as it was
+/// looked at: the [`Watchdog`] does so every few milliseconds. What counts is
+/// what counts against a limit, see [`anonymous_bytes`].
 #[must_use]
 pub fn peak_bytes() -> u64 {
-    status_field("VmHWM:").unwrap_or(0)
+    anonymous_bytes();
+    PEAK_BYTES.load(Ordering::Relaxed)
 }
 
 /// Memory of this process that cannot be given back to a file, in bytes.
@@ -26,7 +33,9 @@ pub fn anonymous_bytes() -> u64 {
     let mut fields = text.split_ascii_whitespace().skip(1).map(|field| field.parse::<u64>().unwrap_or(0));
     let resident = fields.next().unwrap_or(0);
     let of_files = fields.next().unwrap_or(0);
-    resident.saturating_sub(of_files) * PAGE_BYTES
+    let bytes = resident.saturating_sub(of_files) * PAGE_BYTES;
+    PEAK_BYTES.fetch_max(bytes, Ordering::Relaxed);
+    bytes
 }
 
 /// The memory limit of the surrounding container, or the machine's memory.
@@ -40,10 +49,6 @@ pub fn surrounding_limit_bytes() -> u64 {
 fn machine_bytes() -> Option<u64> {
     let text = fs::read_to_string("/proc/meminfo").ok()?;
     kilobytes(&text, "MemTotal:")
-}
-
-fn status_field(name: &str) -> Option<u64> {
-    kilobytes(&fs::read_to_string("/proc/self/status").ok()?, name)
 }
 
 fn kilobytes(text: &str, name: &str) -> Option<u64> {

@@ -25,7 +25,7 @@ pub enum OutputError {
     VolumeFull { claim: String },
     /// The volume refuses to be written.
     #[error(
-        "The volume of claim `{claim}` refuses to be written: {detail}. Set `workload.podSecurityContext.fsGroup`, or \
+        "The volume of claim `{claim}` refuses to be written: {detail}. Set `workload.securityContext.fsGroup`, or \
          mount a claim that can be written."
     )]
     VolumeDenied { claim: String, detail: String },
