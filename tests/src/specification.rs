@@ -38,7 +38,11 @@ pub fn to_config_map(format: &str) -> Value {
 /// A small pod, of which many fit onto a small node.
 #[must_use]
 pub fn small_workload() -> Value {
-    json!({ "workload": { "resources": { "requests": { "cpu": "10m", "memory": "32Mi" } } } })
+    let resources = json!({
+        "requests": { "cpu": "10m", "memory": "64Mi" },
+        "limits": { "cpu": "1", "memory": "256Mi" },
+    });
+    json!({ "workload": { "resources": resources } })
 }
 
 /// A source with the whole numbers from 1 to `count`, in the column `n`.
