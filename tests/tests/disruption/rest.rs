@@ -92,6 +92,7 @@ async fn nothing_is_written_at_rest_nor_after_a_restart() -> Result<()> {
         operator.wait_until_ready().await?;
         let before = all_versions(namespace).await?;
         let writes = operator.writes().await?;
+        assert!(writes.contains_key("ApplyStatus"), "the counters are not to be found: {writes:?}");
         tokio::time::sleep(REST).await;
         assert_eq!(operator.writes().await?, writes, "writes at rest");
         assert_eq!(all_versions(namespace).await?, before, "versions of the objects at rest");
