@@ -28,6 +28,8 @@ async fn sorting_more_than_fits_succeeds_by_temporary_files() -> Result<()> {
             "{}",
             outcome::preview(&job)
         );
+        let peak = job.status.and_then(|status| status.peak_memory_bytes);
+        assert!(peak < Some(128 * 1024 * 1024), "{peak:?}");
         Ok(())
     })
     .await
