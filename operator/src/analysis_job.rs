@@ -52,6 +52,10 @@ const MISSING_REFERENCE_RETRY: Duration = Duration::from_secs(5);
 /// the same name waits for that.
 const PREDECESSOR_RETRY: Duration = Duration::from_millis(500);
 
+/// The Job controller learns of the end of a pod within moments; its watch
+/// wakes us then. This is for the case that it does not.
+const SETTLING_RETRY: Duration = Duration::from_secs(30);
+
 /// Reconciles AnalysisJobs, in one namespace or in all, until `stopped`.
 pub async fn run(
     context: Context,
@@ -191,6 +195,12 @@ async fn reconcile_readable(job: &AnalysisJob, context: &Context) -> Result<Acti
     };
     // status: writes what became of it
     let outcome = outcome::outcome(&validated, &applied, &observed);
+    if outcome.is_settling && status::is_about(&current, job) {
+        return Ok(Action::requeue(SETTLING_RETRY));
+    }
+    if let Some(wait) = outcome.settles_in(now).filter(|_| status::is_about(&current, job)) {
+        return Ok(Action::requeue(wait));
+    }
     let written = status::report_outcome(job, &current, &outcome, now, context).await?;
     Ok(match status::expiry(job, &written) {
         Some(expiry) => Action::requeue(remaining(expiry, now)),

@@ -6,7 +6,6 @@
 //! a node.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::networking::v1::{
@@ -15,6 +14,7 @@ use k8s_openapi::api::networking::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::api::{ObjectMeta, Patch, PatchParams};
 use kube::{Api, Client};
+use tokio::sync::Mutex;
 
 use crate::labels;
 use crate::metrics::{ApiWrite, Metrics};
@@ -66,6 +66,8 @@ pub fn build(namespace: &str) -> NetworkPolicy {
 /// Sees to it that the policy is there before a pod is.
 #[derive(Debug, Default)]
 pub struct NetworkPolicies {
+    // Held while a policy is read and written, so that of many AnalysisJobs
+    // that come at once only the first does so.
     seen: Mutex<HashMap<String, Instant>>,
 }
 
@@ -82,7 +84,9 @@ impl NetworkPolicies {
         namespace: &str,
         metrics: &Metrics,
     ) -> Result<(), kube::Error> {
-        if self.is_trusted(namespace) {
+        let mut seen = self.seen.lock().await;
+        seen.retain(|_, at| at.elapsed() < TRUST);
+        if seen.contains_key(namespace) {
             return Ok(());
         }
         let policies: Api<NetworkPolicy> = Api::namespaced(client.clone(), namespace);
@@ -90,17 +94,10 @@ impl NetworkPolicies {
         let current = policies.get_opt(NAME).await?;
         if current.and_then(|policy| policy.spec) != desired.spec {
             metrics.wrote(ApiWrite::ApplyNetworkPolicy);
-            policies
-                .patch(NAME, &PatchParams::apply(labels::FIELD_MANAGER).force(), &Patch::Apply(&desired))
-                .await?;
+            let parameters = PatchParams::apply(labels::FIELD_MANAGER).force();
+            policies.patch(NAME, &parameters, &Patch::Apply(&desired)).await?;
         }
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(namespace.to_owned(), Instant::now());
+        seen.insert(namespace.to_owned(), Instant::now());
         Ok(())
-    }
-
-    fn is_trusted(&self, namespace: &str) -> bool {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.retain(|_, at| at.elapsed() < TRUST);
-        seen.contains_key(namespace)
     }
 }

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests say what they expect by panicking")]
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ai_saas_platform_operator::analysis_job::apply::Applied;
 use ai_saas_platform_operator::analysis_job::children::{ContainerEnd, JobEnd, JobState, PodState};
@@ -60,7 +61,7 @@ fn pod(ended: Option<ContainerEnd>, waiting: Option<(&str, &str)>) -> PodState {
         job_uid: Some("j".to_owned()),
         created_at: Timestamp::from_second(1_001).ok(),
         waiting: waiting.map(|(reason, message)| (reason.to_owned(), message.to_owned())),
-        running: false,
+        running_since: None,
         ended,
     }
 }
@@ -127,6 +128,41 @@ fn a_running_pod_is_ready() {
         ("False", "Running", "The analysis runs"),
         "True",
     );
+}
+
+#[test]
+fn a_pod_that_has_just_started_is_given_a_moment_to_end() {
+    let job = job();
+    let started = Timestamp::from_second(1_003).unwrap();
+    let child = Arc::new(JobState { ready: 1, ..running() });
+    let pod = PodState { running_since: Some(started), ..pod(None, None) };
+    let observed =
+        Observed { job: Some(Arc::clone(&child)), pods: vec![Arc::new(pod)], ..Observed::default() };
+    let validated = validate(&job, &observed).unwrap();
+    let outcome = outcome(&validated, &Applied { job: Some(child), config_map: None }, &observed);
+    let at = |second| Timestamp::from_second(second).unwrap();
+    assert_eq!(outcome.settles_in(at(1_004)), Some(Duration::from_secs(1)));
+    assert_eq!(outcome.settles_in(at(1_005)), None);
+    assert_eq!(outcome.settles_in(at(1_006)), None);
+}
+
+#[test]
+fn a_pod_that_ended_is_not_told_before_its_job_knows() {
+    let settling = |child: JobState, pods: Vec<PodState>| {
+        let child = Arc::new(child);
+        let observed = Observed {
+            job: Some(Arc::clone(&child)),
+            pods: pods.into_iter().map(Arc::new).collect(),
+            ..Observed::default()
+        };
+        let validated = validate(&job(), &observed).unwrap();
+        outcome(&validated, &Applied { job: Some(child), config_map: None }, &observed).is_settling
+    };
+    assert!(!settling(running(), vec![pod(None, None)]));
+    assert!(settling(running(), vec![pod(left(0, "Completed", ""), None)]));
+    assert!(settling(running(), vec![pod(left(75, "Error", ""), None)]));
+    // Counted by the Job, which waits before it tries again.
+    assert!(!settling(JobState { failed: 1, ..running() }, vec![pod(left(75, "Error", ""), None)]));
 }
 
 #[test]

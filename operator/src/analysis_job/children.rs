@@ -183,8 +183,8 @@ pub struct PodState {
     pub created_at: Option<Timestamp>,
     /// Why it does not run yet: reason and message.
     pub waiting: Option<(String, String)>,
-    /// Whether its container runs.
-    pub running: bool,
+    /// Since when its container runs, if it does.
+    pub running_since: Option<Timestamp>,
     /// How its container ended, if it did.
     pub ended: Option<ContainerEnd>,
 }
@@ -214,8 +214,11 @@ impl Child for PodState {
             message: terminated.message.clone(),
         });
         let ended = ended.or_else(|| evicted(&status));
-        let running = state.is_some_and(|state| state.running.is_some()) && ended.is_none();
-        let waiting = if running || ended.is_some() { None } else { waiting(&status, state) };
+        let running_since = state
+            .and_then(|state| state.running.as_ref())
+            .filter(|_| ended.is_none())
+            .map(|running| running.started_at.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0));
+        let waiting = if running_since.is_some() || ended.is_some() { None } else { waiting(&status, state) };
         let job_uid = metadata.labels.and_then(|mut labels| labels.remove(CONTROLLER_UID));
         Some((
             owner,
@@ -224,7 +227,7 @@ impl Child for PodState {
                 job_uid,
                 created_at: metadata.creation_timestamp.map(|time| time.0),
                 waiting,
-                running,
+                running_since,
                 ended,
             },
         ))

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crds::analysis::{FailureReason, OutputStatus, RunSummary, WrittenFile, exit_code};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::ConfigMap;
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::api::ObjectMeta;
 
 use super::apply::Applied;
@@ -25,6 +26,11 @@ pub struct Outcome {
     pub job_name: String,
     /// When the Job started.
     pub started_at: Option<Timestamp>,
+    /// Since when its pod runs, if it does.
+    pub running_since: Option<Timestamp>,
+    /// Whether a pod has ended of which the Job does not know yet: it will in a
+    /// moment, and then there is something to tell.
+    pub is_settling: bool,
     /// When it ended.
     pub ended_at: Option<Timestamp>,
     /// How many of its pods failed.
@@ -33,6 +39,18 @@ pub struct Outcome {
     pub summary: Option<RunSummary>,
     /// Where the result is.
     pub output: Option<OutputStatus>,
+}
+
+impl Outcome {
+    /// How long to wait before it is worth telling that the analysis runs: the
+    /// most of them end within moments, and then there is better to tell.
+    #[must_use]
+    pub fn settles_in(&self, now: Timestamp) -> Option<Duration> {
+        let since = self.running_since.filter(|_| self.stage == Stage::Running)?;
+        // Kubernetes cuts times to whole seconds, so this is one to two.
+        let settled = since.checked_add(SignedDuration::from_secs(2)).ok()?;
+        Duration::try_from(settled.duration_since(now)).ok().filter(|wait| !wait.is_zero())
+    }
 }
 
 /// Where an AnalysisJob stands.
@@ -80,6 +98,8 @@ pub fn outcome(validated: &ValidatedAnalysisJob, applied: &Applied, observed: &O
     Outcome {
         job_name: validated.name.to_string(),
         started_at: job.and_then(|job| job.started_at),
+        running_since: observed.pods.iter().filter_map(|pod| pod.running_since).max(),
+        is_settling: job.is_some_and(|job| is_settling(job, &observed.pods)),
         ended_at: job.and_then(|job| job.end.as_ref()).map(|end| end.at),
         failed_attempts: job.map_or(0, |job| job.failed),
         output: if succeeded { output(validated, applied, summary.as_ref()) } else { None },
@@ -127,7 +147,7 @@ fn under_way(validated: &ValidatedAnalysisJob, job: &JobState, pods: &[Arc<PodSt
         };
         return Stage::Suspended { message: message.to_owned() };
     }
-    if job.ready > 0 || pods.iter().any(|pod| pod.running) {
+    if job.ready > 0 || pods.iter().any(|pod| pod.running_since.is_some()) {
         return Stage::Running;
     }
     let message = match latest(pods) {
@@ -142,6 +162,12 @@ fn under_way(validated: &ValidatedAnalysisJob, job: &JobState, pods: &[Arc<PodSt
         _ => "Waiting for the pod to start".to_owned(),
     };
     Stage::Pending { message }
+}
+
+fn is_settling(job: &JobState, pods: &[Arc<PodState>]) -> bool {
+    let exit_codes: Vec<i32> = pods.iter().filter_map(|pod| Some(pod.ended.as_ref()?.exit_code)).collect();
+    let failures = i32::try_from(exit_codes.iter().filter(|code| **code != 0).count()).unwrap_or(i32::MAX);
+    job.end.is_none() && !job.suspended && (exit_codes.contains(&0) || failures > job.failed)
 }
 
 /// Every pod passes through some states of waiting; they say nothing and are

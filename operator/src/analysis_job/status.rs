@@ -35,6 +35,12 @@ pub fn is_final(status: &AnalysisJobStatus) -> bool {
     status.completion_time.is_some()
 }
 
+/// Whether a status is about the specification as it is now.
+#[must_use]
+pub fn is_about(status: &AnalysisJobStatus, job: &AnalysisJob) -> bool {
+    status.observed_generation == job.metadata.generation
+}
+
 /// When an AnalysisJob that has ended is to be deleted, if ever.
 #[must_use]
 pub fn expiry(job: &AnalysisJob, status: &AnalysisJobStatus) -> Option<Timestamp> {
@@ -85,12 +91,14 @@ pub fn from_outcome(
         desired(condition::COMPLETE, complete, reason, message),
     ];
     let ended = matches!(outcome.stage, Stage::Succeeded { .. } | Stage::Failed { .. });
+    let has_started = ended || outcome.stage == Stage::Running;
     let summary = outcome.summary.as_ref();
     AnalysisJobStatus {
         observed_generation: job.metadata.generation,
         conditions: conditions::merge(&current.conditions, desired, job.metadata.generation, now),
         job_name: Some(outcome.job_name.clone()),
-        start_time: outcome.started_at.map(Time),
+        // Told with the first news that follows: alone it is not worth a write.
+        start_time: outcome.started_at.filter(|_| has_started).map(Time),
         completion_time: if ended { Some(Time(outcome.ended_at.unwrap_or(now))) } else { None },
         failed_attempts: Some(outcome.failed_attempts).filter(|count| *count > 0),
         rows_read: summary.map(|summary| summary.rows_read),
