@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use crds::analysis::Compression;
 use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
+use datafusion::error::DataFusionError;
 use object_store::{GetResultPayload, ObjectStore, ObjectStoreExt};
 use tokio::sync::mpsc;
 
@@ -45,7 +46,14 @@ pub(super) async fn open(
     let counted = Counted { inner: stored, progress: progress.filter(|_| place.counts) };
     // Some decoders read the header of the data when they are made.
     let decoder = tokio::task::spawn_blocking(move || decompressed(counted, compression)).await;
-    decoder.map_err(Failure::internal)?.map_err(Failure::internal)
+    decoder.map_err(Failure::internal)?.map_err(|error| match error {
+        DataFusionError::IoError(error) => read_failure(&error, source_name, &file.name, compression),
+        DataFusionError::External(error) => match error.downcast_ref::<io::Error>() {
+            Some(error) => read_failure(error, source_name, &file.name, compression),
+            None => Failure::internal(error),
+        },
+        other => Failure::internal(other),
+    })
 }
 
 fn decompressed(

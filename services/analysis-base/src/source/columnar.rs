@@ -4,6 +4,10 @@
 use std::sync::Arc;
 
 use crds::analysis::{Source, SourceFormat};
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::ipc::convert::fb_to_schema;
+use datafusion::arrow::ipc::reader::read_footer_length;
+use datafusion::arrow::ipc::root_as_footer;
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::file_format::FileFormat;
 use datafusion::datasource::file_format::arrow::ArrowFormat;
@@ -11,10 +15,11 @@ use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
 use datafusion::error::DataFusionError;
 use datafusion::prelude::SessionContext;
+use object_store::ObjectStoreExt;
 use url::Url;
 
 use super::counting::CountingStore;
-use super::place::Place;
+use super::place::{Place, SourceFile};
 use super::{Progress, SourceError};
 use crate::failure::{Failure, Limits, engine_text};
 
@@ -54,8 +59,15 @@ pub(super) async fn table(
     };
     let options = ListingOptions::new(format).with_file_extension("");
     let config = ListingTableConfig::new_with_multi_paths(urls).with_listing_options(options);
+    let schema = match (source.format, place.files.first()) {
+        (SourceFormat::Arrow, Some(file)) => arrow_file_schema(&place, file).await,
+        _ => Ok(None),
+    };
     let opened = async {
-        let config = config.infer_schema(&context.state()).await?;
+        let config = match schema? {
+            Some(schema) => config.with_schema(schema),
+            None => config.infer_schema(&context.state()).await?,
+        };
         ListingTable::try_new(config)
     };
     let table = opened.await.map_err(|error| unreadable(source, &place, &error, limits))?;
@@ -63,6 +75,30 @@ pub(super) async fn table(
         store.start_counting();
     }
     Ok(Arc::new(table))
+}
+
+/// The schema in the footer of an Arrow IPC file; `None` for a stream.
+///
+/// The engine looks for the schema at a fixed place behind the beginning, if
+/// the file is in a store on the network. Some programs, this one among them,
+/// leave more room there.
+async fn arrow_file_schema(place: &Place, file: &SourceFile) -> datafusion::error::Result<Option<SchemaRef>> {
+    const MAGIC: &[u8] = b"ARROW1";
+    const TRAILER_BYTES: u64 = 10;
+    let read = async |start: u64, end: u64| place.store.get_range(&file.path, start..end).await;
+    if file.size <= 2 * TRAILER_BYTES || read(0, MAGIC.len() as u64).await? != MAGIC {
+        return Ok(None);
+    }
+    let footer_end = file.size - TRAILER_BYTES;
+    let mut trailer = [0; TRAILER_BYTES as usize];
+    trailer.copy_from_slice(&read(footer_end, file.size).await?);
+    let length = read_footer_length(trailer)? as u64;
+    let footer = read(footer_end.saturating_sub(length), footer_end).await?;
+    let damaged = |detail: String| DataFusionError::Execution(detail);
+    let footer =
+        root_as_footer(&footer).map_err(|error| damaged(format!("its footer cannot be read: {error}")))?;
+    let schema = footer.schema().ok_or_else(|| damaged("its footer has no schema".to_owned()))?;
+    Ok(Some(Arc::new(fb_to_schema(schema))))
 }
 
 /// The engine's message with the name of the source.

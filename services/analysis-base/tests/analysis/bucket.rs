@@ -66,7 +66,7 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) -> Option<()> {
         }
         if let Some(value) = line.strip_prefix("range: bytes=") {
             let (start, end) = value.split_once('-')?;
-            range = Some((start.parse::<usize>().ok()?, end.parse::<usize>().ok()?));
+            range = Some((start.parse::<usize>().ok(), end.parse::<usize>().ok()));
         }
         signed |= line.starts_with("authorization: aws4-hmac-sha256 credential=key/");
     }
@@ -76,19 +76,23 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) -> Option<()> {
     let (method, target) = (words.next()?, words.next()?);
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let mut state = state.lock().ok()?;
+    let total = state.objects.get(path).map_or(0, Vec::len);
+    let range = range.map(|range| match range {
+        (Some(start), end) => start..end.map_or(total, |end| (end + 1).min(total)),
+        (None, end) => total - end.unwrap_or(0).min(total)..total,
+    });
     state.requests.push(format!("{method} {target} signed={signed}"));
     let (status, content) = if state.refuse {
         ("403 Forbidden", b"<Error><Code>AccessDenied</Code></Error>".to_vec())
     } else {
-        respond(&mut state, method, path, query, range, body)
+        respond(&mut state, method, path, query, range.clone(), body)
     };
     let size = if method == "HEAD" { state.objects.get(path).map_or(0, Vec::len) } else { content.len() };
-    let total = state.objects.get(path).map_or(0, Vec::len);
     let mut head = format!(
         "HTTP/1.1 {status}\r\ncontent-length: {size}\r\netag: \"1\"\r\nlast-modified: Mon, 01 Jan 2024 00:00:00 GMT\r\n"
     );
-    if let (Some((start, end)), true) = (range, status.starts_with("206")) {
-        head.push_str(&format!("content-range: bytes {start}-{}/{total}\r\n", end.min(total - 1)));
+    if let (Some(range), true) = (range, status.starts_with("206")) {
+        head.push_str(&format!("content-range: bytes {}-{}/{total}\r\n", range.start, range.end - 1));
     }
     head.push_str("\r\n");
     let mut stream = stream;
@@ -104,7 +108,7 @@ fn respond(
     method: &str,
     path: &str,
     query: &str,
-    range: Option<(usize, usize)>,
+    range: Option<std::ops::Range<usize>>,
     body: Vec<u8>,
 ) -> (&'static str, Vec<u8>) {
     let part =
@@ -142,9 +146,7 @@ fn respond(
         _ => match (state.objects.get(path), range) {
             (None, _) => ("404 Not Found", Vec::new()),
             (Some(content), None) => ("200 OK", content.clone()),
-            (Some(content), Some((start, end))) => {
-                ("206 Partial Content", content[start..(end + 1).min(content.len())].to_vec())
-            }
+            (Some(content), Some(range)) => ("206 Partial Content", content[range].to_vec()),
         },
     }
 }

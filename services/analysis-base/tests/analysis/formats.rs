@@ -156,7 +156,7 @@ async fn every_format_is_written_and_read() {
             "{format}"
         );
         let run =
-            bench.run(json!({"sources": [source], "sql": "SELECT max(people) FROM t"})).await.expect("run");
+            bench.run(json!({"sources": [source], "sql": "SELECT sum(people) FROM t"})).await.expect("run");
         assert_eq!(run.rows_read, 3, "{format}");
         assert!(run.bytes_read > 0, "{format}");
     }
@@ -186,6 +186,19 @@ async fn compressions() {
         let source = json!({"name": "t", "format": "csv", "csv": {"compression": compression},
             "persistentVolumeClaim": {"claimName": "data", "path": "t.csv"}});
         assert_eq!(bench.preview(source, "SELECT sum(a) s FROM t").await, "s\n3\n", "{compression}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_compressed_is_told() {
+    for (compression, name) in [("gzip", "gzip"), ("zstd", "zstd"), ("bzip2", "bzip2"), ("xz", "xz")] {
+        let bench = Bench::new();
+        bench.put("t.csv", "column\n".repeat(1000));
+        let source = json!({"name": "t", "format": "csv", "csv": {"compression": compression},
+            "persistentVolumeClaim": {"claimName": "data", "path": "t.csv"}});
+        let failure = bench.failure(json!({"sources": [source], "sql": "SELECT 1"})).await;
+        let start = format!("Source `t`, t.csv: the data is not {name}, or is damaged (");
+        assert!(failure.message.starts_with(&start), "{}", failure.message);
     }
 }
 
