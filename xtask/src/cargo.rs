@@ -50,14 +50,25 @@ pub(crate) fn built(binary: &str) -> Result<Tool> {
     Ok(Tool::new(binaries()?.join(binary)).directory(&cache::repository()?))
 }
 
-/// A cargo command that builds nothing for the target.
+/// A cargo command without any of the flags that builds share.
 pub(crate) fn plain(command: &str) -> Result<Tool> {
-    Ok(Tool::new("cargo")
+    let mut cargo = Tool::new("cargo")
         .arg(command)
         .directory(&cache::repository()?)
-        .env("CARGO_TARGET_DIR", cache::target()?)
-        // Set by the cargo that runs this program, for this program only.
-        .without_env("CARGO_MANIFEST_DIR"))
+        .env("CARGO_TARGET_DIR", cache::target()?);
+    // Set by the cargo that runs this program, about this program. Build scripts
+    // that look at them (ring's does) would run again whenever a developer's own
+    // cargo and this one take turns, and everything above them be built anew.
+    for (name, _) in std::env::vars_os() {
+        if let Some(name) = name.to_str().filter(|name| is_about_this_program(name)) {
+            cargo = cargo.without_env(name);
+        }
+    }
+    Ok(cargo)
+}
+
+fn is_about_this_program(variable: &str) -> bool {
+    ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"].iter().any(|prefix| variable.starts_with(prefix))
 }
 
 /// Where a release build puts its binaries.
