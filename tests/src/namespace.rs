@@ -197,9 +197,21 @@ impl Namespace {
             + Send
             + 'static,
     {
-        let waited = tokio::time::timeout(PATIENCE, await_condition(self.api::<K>(), name, is_so)).await;
-        let what = || format!("waiting for {} `{name}` {expected}", K::kind(&()));
-        waited.map_err(|_| anyhow!("{} took more than {} s", what(), PATIENCE.as_secs()))?.with_context(what)
+        // A watch may break off, as when its version of the objects is too old
+        // to go on from; then a new one goes on.
+        let condition = async {
+            loop {
+                let watch = await_condition(self.api::<K>(), name, |object: Option<&K>| is_so(object));
+                match watch.await {
+                    Ok(object) => return object,
+                    Err(_) => tokio::time::sleep(Duration::from_secs(1)).await,
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, condition).await.map_err(|_| {
+            let seconds = PATIENCE.as_secs();
+            anyhow!("waiting for {} `{name}` {expected} took more than {seconds} s", K::kind(&()))
+        })
     }
 
     /// Waits until an object is gone.
