@@ -83,6 +83,25 @@ async fn all_versions(namespace: &Namespace) -> Result<[BTreeMap<String, Option<
     ])
 }
 
+/// The counters once they stand still: namespaces of tests before this one may
+/// still be going away, and what is in them changes until it is gone.
+async fn settled_writes(operator: &Operator) -> Result<BTreeMap<String, u64>> {
+    let deadline = tokio::time::Instant::now() + ai_saas_platform_tests::namespace::PATIENCE;
+    let mut writes = operator.writes().await?;
+    loop {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let later = operator.writes().await?;
+        if later == writes {
+            return Ok(writes);
+        }
+        anyhow::ensure!(
+            tokio::time::Instant::now() < deadline,
+            "the operator does not come to rest: {later:?}"
+        );
+        writes = later;
+    }
+}
+
 #[tokio::test]
 async fn nothing_is_written_at_rest_nor_after_a_restart() -> Result<()> {
     let _alone = ALONE.lock().await;
@@ -90,8 +109,8 @@ async fn nothing_is_written_at_rest_nor_after_a_restart() -> Result<()> {
         create_lasting_states(namespace).await?;
         let operator = Operator::of(&namespace.cluster);
         operator.wait_until_ready().await?;
+        let writes = settled_writes(&operator).await?;
         let before = all_versions(namespace).await?;
-        let writes = operator.writes().await?;
         assert!(writes.contains_key("ApplyStatus"), "the counters are not to be found: {writes:?}");
         tokio::time::sleep(REST).await;
         assert_eq!(operator.writes().await?, writes, "writes at rest");
