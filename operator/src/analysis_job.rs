@@ -20,7 +20,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crds::AnalysisJob;
+use crds::{AnalysisJob, AnalysisJobStatus};
 use futures::StreamExt;
 use k8s_openapi::jiff::Timestamp;
 use kube::core::DeserializeGuard;
@@ -38,6 +38,7 @@ use crate::children::Owner;
 use crate::context::Context;
 use crate::labels;
 use crate::metrics::Kind;
+use apply::Application;
 use children::{WatchedJob, WatchedPod};
 
 /// What the controller watches: an AnalysisJob, or what is left of one that
@@ -174,20 +175,17 @@ async fn reconcile_readable(job: &AnalysisJob, context: &Context) -> Result<Acti
     // validate: pure
     let validated = match validate::validate(job, &observed) {
         Ok(validated) => validated,
-        Err(rejection) => {
-            status::report_rejection(job, &current, &rejection, now, context).await?;
-            if rejection.is_missing_reference() {
-                let uid = job.uid().unwrap_or_default();
-                return Ok(Action::requeue(context.backoffs.failed(&uid).min(MISSING_REFERENCE_RETRY)));
-            }
-            return Ok(Action::await_change());
-        }
+        Err(rejection) => return reject(job, &current, &rejection, now, context).await,
     };
     // build: pure, cannot fail
     let prepared = build::build(&validated, &context.analysis_images);
     // apply: writes the children
     let applied = match apply::apply(prepared, &observed, context).await {
-        Ok(applied) => applied,
+        Ok(Application::Applied(applied)) => applied,
+        Ok(Application::PredecessorRemains) => return Ok(Action::requeue(PREDECESSOR_RETRY)),
+        Ok(Application::NameTaken(rejection)) => {
+            return reject(job, &current, &rejection, now, context).await;
+        }
         Err(error) => {
             status::report_refusal(job, &current, &error, now, context).await?;
             return Err(error);
@@ -205,6 +203,22 @@ async fn reconcile_readable(job: &AnalysisJob, context: &Context) -> Result<Acti
     Ok(match status::expiry(job, &written) {
         Some(expiry) => Action::requeue(remaining(expiry, now)),
         None => Action::await_change(),
+    })
+}
+
+async fn reject(
+    job: &AnalysisJob,
+    current: &AnalysisJobStatus,
+    rejection: &Rejection,
+    now: Timestamp,
+    context: &Context,
+) -> Result<Action, Error> {
+    status::report_rejection(job, current, rejection, now, context).await?;
+    Ok(if rejection.is_missing_reference() {
+        let uid = job.uid().unwrap_or_default();
+        Action::requeue(context.backoffs.failed(&uid).min(MISSING_REFERENCE_RETRY))
+    } else {
+        Action::await_change()
     })
 }
 

@@ -23,7 +23,7 @@ pub struct Owner {
 }
 
 /// The facts that are kept of a child.
-pub trait Child: Clone + Debug + Send + Sync + 'static {
+pub trait Child: Clone + Debug + PartialEq + Send + Sync + 'static {
     /// What the watch decodes: a type with the fields that matter and no others.
     type Watched;
 
@@ -64,9 +64,10 @@ impl<C: Child> Children<C> {
     }
 
     /// Takes in a child as the API server returned it to a write, so that the
-    /// next reconcile sees its own write even before the watch does.
-    pub fn insert(&self, owner: &Owner, child: C) {
-        insert(&mut self.entries.write().unwrap_or_else(PoisonError::into_inner), owner.clone(), child);
+    /// next reconcile sees its own write even before the watch does. Returns
+    /// whether that is news.
+    pub fn insert(&self, owner: &Owner, child: C) -> bool {
+        insert(&mut self.entries.write().unwrap_or_else(PoisonError::into_inner), owner.clone(), child)
     }
 
     /// Waits until the watch has told of all children once. Before that, the
@@ -121,11 +122,11 @@ impl<C: Child> Children<C> {
                 self.ready.send_replace(true);
                 touched
             }
+            // What changed may be nothing that is kept: then nothing is decided
+            // anew. Most events of a pod's life are of that kind.
             watcher::Event::Apply(watched) => C::observe(watched)
-                .map(|(owner, child)| {
-                    self.insert(&owner, child);
-                    owner
-                })
+                .filter(|(owner, child)| self.insert(owner, child.clone()))
+                .map(|(owner, _)| owner)
                 .into_iter()
                 .collect(),
             watcher::Event::Delete(watched) => C::observe(watched)
@@ -145,10 +146,15 @@ impl<C: Child> Children<C> {
     }
 }
 
-fn insert<C: Child>(entries: &mut Entries<C>, owner: Owner, child: C) {
+fn insert<C: Child>(entries: &mut Entries<C>, owner: Owner, child: C) -> bool {
     let children = entries.entry(owner).or_default();
-    children.retain(|known| known.name() != child.name());
+    if let Some(known) = children.iter_mut().find(|known| known.name() == child.name()) {
+        let is_news = **known != child;
+        *known = Arc::new(child);
+        return is_news;
+    }
     children.push(Arc::new(child));
+    true
 }
 
 #[cfg(test)]
@@ -203,6 +209,13 @@ mod tests {
         assert_eq!(names(&children, "a"), ["one"]);
         assert!(names(&children, "gone").is_empty());
         children.wait_until_ready().await;
+    }
+
+    #[tokio::test]
+    async fn a_change_of_nothing_that_is_kept_wakes_nobody() {
+        let children = Children::default();
+        let events = ["one", "one", "two", "two", "one"].map(|name| watcher::Event::Apply(("a", name)));
+        assert_eq!(follow(&children, events.into()).await, 2);
     }
 
     #[tokio::test]

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ai_saas_platform_operator::analysis_job::apply::Applied;
-use ai_saas_platform_operator::analysis_job::children::{ContainerEnd, JobEnd, JobState, PodState};
+use ai_saas_platform_operator::analysis_job::children::{
+    ContainerEnd, JobEnd, JobState, PodState, with_pods,
+};
 use ai_saas_platform_operator::analysis_job::dereference::{Observed, ResultFiles};
 use ai_saas_platform_operator::analysis_job::outcome::outcome;
 use ai_saas_platform_operator::analysis_job::status::from_outcome;
@@ -67,7 +69,12 @@ fn pod(ended: Option<ContainerEnd>, waiting: Option<(&str, &str)>) -> PodState {
 }
 
 fn left(exit_code: i32, reason: &str, message: &str) -> Option<ContainerEnd> {
-    Some(ContainerEnd { exit_code, reason: Some(reason.to_owned()), message: Some(message.to_owned()) })
+    Some(ContainerEnd {
+        exit_code,
+        reason: Some(reason.to_owned()),
+        message: Some(message.to_owned()),
+        at: Timestamp::from_second(1_009).ok(),
+    })
 }
 
 fn summary(failure: Option<FailureReason>, message: &str) -> String {
@@ -188,6 +195,21 @@ fn success_tells_the_figures_and_the_place() {
 }
 
 #[test]
+fn a_pod_that_ended_well_is_the_end_before_the_job_controller_has_counted_it() {
+    let pods = vec![pod(left(0, "Completed", &summary(None, "3 rows")), None)];
+    let settled = with_pods(Arc::new(running()), &[Arc::new(pods[0].clone())]);
+    let files = ResultFiles::Read([("result.csv".to_owned(), b"a\n1\n".to_vec())].into());
+    let status = status(JobState::clone(&settled), pods.clone(), Some(files));
+    check(&status, ("True", "Succeeded", "3 rows"), "True");
+    assert_eq!(status.completion_time.unwrap().0, Timestamp::from_second(1_009).unwrap());
+
+    let failed = Arc::new(pod(left(75, "Error", ""), None));
+    assert_eq!(with_pods(Arc::new(running()), &[failed]).end, None);
+    let suspended = JobState { suspended: true, ..running() };
+    assert_eq!(with_pods(Arc::new(suspended), &[Arc::new(pods[0].clone())]).end, None);
+}
+
+#[test]
 fn a_result_that_is_lost_is_a_failure_and_not_a_silent_success() {
     let pods = vec![pod(left(0, "Completed", &summary(None, "3 rows")), None)];
     let status = status(ended(None), pods, Some(ResultFiles::Lost("its pod is gone".to_owned())));
@@ -253,6 +275,7 @@ fn an_evicted_pod_says_so() {
         exit_code: -1,
         reason: Some("Evicted".to_owned()),
         message: Some("The node was low on resource: memory.".to_owned()),
+        at: None,
     };
     let status = status(ended(Some(("BackoffLimitExceeded", "…"))), vec![pod(Some(end), None)], None);
     let message = "The pod failed (Evicted): The node was low on resource: memory.";

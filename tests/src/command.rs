@@ -1,7 +1,7 @@
 //! Programs that a user would run.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
@@ -41,10 +41,12 @@ pub async fn run(program: OsString, arguments: &[&str], variables: &[(&str, &str
     Ok(printed)
 }
 
-/// A path in the repository.
+/// A path in the repository that the process was started in. Not in the one
+/// that it was compiled in: clones that share a target folder share programs.
 #[must_use]
 pub fn repository(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+    let here = std::env::current_dir().unwrap_or_default();
+    here.ancestors().find(|folder| folder.join("Cargo.lock").is_file()).unwrap_or(&here).join(path)
 }
 
 /// A path in the repository, as an argument.

@@ -22,6 +22,8 @@ const NAMESPACE: &str = "demo";
 /// All but the one that needs a bucket of the user's own.
 const EXAMPLES: &[&str] = &["inline", "penguins", "penguins-profile", "flights"];
 const OUTPUT: &str = "demo-output";
+/// How much of a result is printed: the header, and ten rows.
+const SHOWN_LINES: usize = 11;
 const PATIENCE: Duration = Duration::from_secs(300);
 
 pub(crate) fn demo(arguments: &Arguments) -> Result<()> {
@@ -138,11 +140,20 @@ fn save(folder: &Path, data: &Value) -> Result<()> {
         cache::write_atomically(&path, content.as_bytes())?;
         step::detail(&format!("wrote {}", path.display()));
         if file == "result.csv" {
-            println!("\n{}", content.trim_end());
-            println!();
+            println!("\n{}\n", beginning(content));
         }
     }
     Ok(())
+}
+
+/// The first lines of a table, and how many there are besides.
+fn beginning(table: &str) -> String {
+    let lines: Vec<&str> = table.lines().collect();
+    let shown = lines.iter().take(SHOWN_LINES).copied().collect::<Vec<_>>().join("\n");
+    match lines.len().saturating_sub(SHOWN_LINES) {
+        0 => shown,
+        more => format!("{shown}\n… {more} more rows"),
+    }
 }
 
 fn name(job: &Value) -> Option<&str> {
@@ -181,6 +192,13 @@ fn summary(job: &Value) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_long_table_is_cut_and_says_so() {
+        assert_eq!(beginning("a\n1\n"), "a\n1");
+        let long = format!("a\n{}", "1\n".repeat(12));
+        assert!(beginning(&long).ends_with("1\n… 2 more rows"), "{}", beginning(&long));
+    }
 
     fn job(status: &Value) -> Value {
         json!({"metadata": {"name": "a", "generation": 2}, "status": status})

@@ -11,8 +11,8 @@ use serde_json::json;
 
 use super::build::{Prepared, RunControl};
 use super::children::{JobState, WatchedJob};
-use super::dereference::{Observed, ResultFiles, read_job};
-use super::{Error, outcome};
+use super::dereference::{JobHolder, Observed, ResultFiles, read_job_holder};
+use super::{Error, Rejection, outcome};
 use crate::children::{Child, Owner};
 use crate::context::Context;
 use crate::labels;
@@ -27,30 +27,51 @@ pub struct Applied {
     pub config_map: Option<String>,
 }
 
+/// Whether the children could be brought in line.
+#[derive(Clone, Debug)]
+pub enum Application {
+    /// They are in line.
+    Applied(Applied),
+    /// The name of the Job is taken.
+    NameTaken(Rejection),
+    /// The name is held by the Job of a deleted AnalysisJob of the same name,
+    /// which will be collected in a moment.
+    PredecessorRemains,
+}
+
 /// Brings the children in line.
 ///
 /// # Errors
 /// Those of the API server.
-pub async fn apply(prepared: Prepared, observed: &Observed, context: &Context) -> Result<Applied, Error> {
-    let Some(job) = &observed.job else {
-        return create(&prepared, context).await;
-    };
+pub async fn apply(prepared: Prepared, observed: &Observed, context: &Context) -> Result<Application, Error> {
+    match &observed.job {
+        None => create(&prepared, context).await,
+        Some(job) => update(&prepared, job, observed, context).await.map(Application::Applied),
+    }
+}
+
+async fn update(
+    prepared: &Prepared,
+    job: &Arc<JobState>,
+    observed: &Observed,
+    context: &Context,
+) -> Result<Applied, Error> {
     if job.deleting {
         return Ok(Applied::default());
     }
     if job.end.is_some() {
-        let config_map = apply_config_map(&prepared, observed, context).await?;
+        let config_map = apply_config_map(prepared, observed, context).await?;
         return Ok(Applied { job: Some(Arc::clone(job)), config_map });
     }
     let stands_still = job.suspended && job.active == 0;
     if stands_still && job.template_digest.as_deref() != Some(prepared.template_digest.as_str()) {
         // The template of a Job cannot be changed. As it stands still, nothing
         // is lost by making it anew.
-        delete(&prepared, job, context).await?;
+        delete(prepared, job, context).await?;
         return Ok(Applied::default());
     }
     if differs(prepared.run_control, job) {
-        let patched = patch(&prepared, context).await?;
+        let patched = patch(prepared, context).await?;
         return Ok(Applied { job: Some(patched), config_map: None });
     }
     Ok(Applied { job: Some(Arc::clone(job)), config_map: None })
@@ -58,7 +79,8 @@ pub async fn apply(prepared: Prepared, observed: &Observed, context: &Context) -
 
 /// Creates the Job. A plain create, not an apply: a Job of that name that is
 /// somebody else's, or that ran before, is never taken over.
-async fn create(prepared: &Prepared, context: &Context) -> Result<Applied, Error> {
+/// This also finds out whether there is one, at the cost of no further request.
+async fn create(prepared: &Prepared, context: &Context) -> Result<Application, Error> {
     let namespace = prepared.validated.namespace.as_str();
     context
         .network_policies
@@ -72,14 +94,22 @@ async fn create(prepared: &Prepared, context: &Context) -> Result<Applied, Error
     let known = match jobs.create(&parameters, &prepared.job).await {
         Ok(created) => observe(created),
         Err(kube::Error::Api(status)) if status.code == 409 => {
-            // Ours after all: created before the operator was restarted, and
-            // not yet told of by the watch. Or still there from a predecessor.
-            let found = read_job(&prepared.validated.job, context).await.map_err(Error::CreateJob)?;
-            found.ok_or(Error::CreateJob(kube::Error::Api(status))).map(Some)?
+            // Ours after all if it was created before the operator was
+            // restarted, and the watch has not told of it yet.
+            let holder = read_job_holder(&prepared.validated.job, context).await.map_err(Error::CreateJob)?;
+            match holder.ok_or(Error::CreateJob(kube::Error::Api(status)))? {
+                JobHolder::Own(owner, state) => Some((owner, *state)),
+                JobHolder::Predecessor => return Ok(Application::PredecessorRemains),
+                JobHolder::Stranger => {
+                    let name = prepared.validated.name.to_string();
+                    return Ok(Application::NameTaken(Rejection::JobNameTaken(name)));
+                }
+            }
         }
         Err(error) => return Err(Error::CreateJob(error)),
     };
-    Ok(Applied { job: known.map(|(owner, state)| remember(context, &owner, state)), config_map: None })
+    let job = known.map(|(owner, state)| remember(context, &owner, state));
+    Ok(Application::Applied(Applied { job, config_map: None }))
 }
 
 fn differs(wanted: RunControl, job: &JobState) -> bool {

@@ -1,5 +1,7 @@
 //! The Job and the pods of an AnalysisJob, cut down to the facts that decide.
 
+use std::sync::Arc;
+
 use k8s_openapi::api::batch::v1::{Job, JobCondition};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -121,6 +123,26 @@ impl Child for JobState {
     }
 }
 
+/// A Job as it stands with its pods. The Job controller counts a pod up to a
+/// second after it has ended; as one completion is all that is asked for, a
+/// pod that has ended well is the end of the Job, and nobody needs to wait.
+#[must_use]
+pub fn with_pods(job: Arc<JobState>, pods: &[Arc<PodState>]) -> Arc<JobState> {
+    if job.end.is_some() || job.suspended || job.deleting {
+        return job;
+    }
+    let ended_well = |pod: &Arc<PodState>| pod.ended.as_ref().filter(|end| end.exit_code == 0)?.at;
+    match pods.iter().find_map(ended_well) {
+        Some(at) => Arc::new(JobState {
+            end: Some(JobEnd { at, failure: None }),
+            active: 0,
+            ready: 0,
+            ..JobState::clone(&job)
+        }),
+        None => job,
+    }
+}
+
 fn end(status: &WatchedJobStatus) -> Option<JobEnd> {
     let holds = |condition_type: &str| {
         status
@@ -198,6 +220,8 @@ pub struct ContainerEnd {
     pub reason: Option<String>,
     /// What it left behind.
     pub message: Option<String>,
+    /// When, if the kubelet knows.
+    pub at: Option<Timestamp>,
 }
 
 impl Child for PodState {
@@ -212,6 +236,7 @@ impl Child for PodState {
             exit_code: terminated.exit_code,
             reason: terminated.reason.clone(),
             message: terminated.message.clone(),
+            at: terminated.finished_at.as_ref().map(|time| time.0),
         });
         let ended = ended.or_else(|| evicted(&status));
         let running_since = state
@@ -245,6 +270,7 @@ fn evicted(status: &WatchedPodStatus) -> Option<ContainerEnd> {
         exit_code: -1,
         reason: status.reason.clone(),
         message: status.message.clone(),
+        at: None,
     })
 }
 

@@ -8,13 +8,12 @@ use std::sync::Arc;
 use crds::AnalysisJob;
 use crds::analysis::OutputPart;
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret};
 use kube::api::{ListParams, ObjectMeta};
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
-use super::children::{CONTROLLER_UID, JobState, PodState, WatchedPod};
+use super::children::{CONTROLLER_UID, JobState, PodState, WatchedJob, WatchedPod, with_pods};
 use super::{Error, output_log};
 use crate::children::{Child, Owner};
 use crate::context::Context;
@@ -22,7 +21,7 @@ use crate::context::Context;
 /// What was read.
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
-    /// The Job, if there is one.
+    /// The Job, if there is one, as it stands with its pods.
     pub job: Option<Arc<JobState>>,
     /// The pods of the Job.
     pub pods: Vec<Arc<PodState>>,
@@ -45,8 +44,6 @@ pub struct References {
     pub missing_config_maps: Vec<String>,
     /// ConfigMaps, with keys that they do not have.
     pub missing_keys: Vec<(String, String)>,
-    /// A Job of somebody else has the name that ours would get.
-    pub job_name_taken: bool,
     /// A ConfigMap of somebody else has the name that ours would get.
     pub config_map_name_taken: bool,
     /// A child of a deleted AnalysisJob of the same name is still there, and
@@ -59,6 +56,17 @@ pub struct References {
 enum Holder {
     Own,
     Predecessor,
+    Stranger,
+}
+
+/// Whom the Job belongs to that has the name of ours.
+#[derive(Clone, Debug)]
+pub enum JobHolder {
+    /// This AnalysisJob.
+    Own(Owner, Box<JobState>),
+    /// A deleted AnalysisJob of the same name.
+    Predecessor,
+    /// Somebody else.
     Stranger,
 }
 
@@ -94,6 +102,7 @@ pub async fn dereference(job: &AnalysisJob, context: &Context) -> Result<Observe
     if child.end.is_some() && !pods.iter().any(|pod| pod.ended.is_some()) {
         pods = list_pods(&namespace, &child, context).await?;
     }
+    let child = with_pods(child, &pods);
     let succeeded = child.end.as_ref().is_some_and(|end| end.failure.is_none());
     let for_config_map = job.spec.output.as_ref().is_some_and(|output| output.config_map.is_some());
     let files =
@@ -154,18 +163,14 @@ async fn read_references(job: &AnalysisJob, namespace: &str, context: &Context) 
             Some(_) => {}
         }
     }
-    // A stranger's Job or ConfigMap must not be taken over.
-    if let Some(metadata) = reader.metadata::<Job>("Job", &job.name_any()).await? {
-        let holder = holder(&metadata, job);
-        references.job_name_taken = holder == Holder::Stranger;
-        references.predecessor = holder == Holder::Predecessor;
-    }
+    // A stranger's ConfigMap must not be taken over. Nor may a Job be, but
+    // creating it tells.
     if let Some(name) = job.spec.output.as_ref().and_then(|output| config_map_name(job, output))
         && let Some(metadata) = reader.metadata::<ConfigMap>("ConfigMap", &name).await?
     {
         let holder = holder(&metadata, job);
         references.config_map_name_taken = holder == Holder::Stranger;
-        references.predecessor |= holder == Holder::Predecessor;
+        references.predecessor = holder == Holder::Predecessor;
     }
     Ok(references)
 }
@@ -238,18 +243,22 @@ impl Reader<'_> {
     }
 }
 
-/// Whether a Job that exists already is known to be ours: used when creating
-/// it is answered with "already exists".
+/// Who has the name that the Job of an AnalysisJob would get; `None` if nobody
+/// has it any more. Asked when creating the Job is answered with "already
+/// exists".
 ///
 /// # Errors
 /// Those of the API server.
-pub async fn read_job(
-    job: &AnalysisJob,
-    context: &Context,
-) -> Result<Option<(Owner, JobState)>, kube::Error> {
+pub async fn read_job_holder(job: &AnalysisJob, context: &Context) -> Result<Option<JobHolder>, kube::Error> {
     let namespace = job.namespace().unwrap_or_default();
-    let jobs: Api<super::children::WatchedJob> = Api::namespaced(context.client.clone(), &namespace);
-    let found = jobs.get_opt(&job.name_any()).await?;
-    let uid = job.uid();
-    Ok(found.and_then(JobState::observe).filter(|(_, state)| state.owner_uid == uid))
+    let jobs: Api<WatchedJob> = Api::namespaced(context.client.clone(), &namespace);
+    let Some(found) = jobs.get_opt(&job.name_any()).await? else {
+        return Ok(None);
+    };
+    Ok(Some(match holder(found.meta(), job) {
+        Holder::Own => JobState::observe(found)
+            .map_or(JobHolder::Stranger, |(owner, state)| JobHolder::Own(owner, Box::new(state))),
+        Holder::Predecessor => JobHolder::Predecessor,
+        Holder::Stranger => JobHolder::Stranger,
+    }))
 }

@@ -67,7 +67,7 @@ pub fn validate(job: &AnalysisJob, observed: &Observed) -> Result<ValidatedAnaly
         });
     }
     if observed.job.is_none() {
-        check_references(observed, &name, result_config_map.as_ref())?;
+        check_references(observed, result_config_map.as_ref())?;
     }
     let (Some(owner_reference), Some(uid)) = (job.controller_owner_ref(&()), job.uid()) else {
         return Err(Rejection::InvalidSpecification(vec!["the object has no uid".to_owned()]));
@@ -91,15 +91,8 @@ pub fn validate(job: &AnalysisJob, observed: &Observed) -> Result<ValidatedAnaly
     })
 }
 
-fn check_references(
-    observed: &Observed,
-    name: &LabelName,
-    result_config_map: Option<&ObjectName>,
-) -> Result<(), Rejection> {
+fn check_references(observed: &Observed, result_config_map: Option<&ObjectName>) -> Result<(), Rejection> {
     let references = &observed.references;
-    if references.job_name_taken {
-        return Err(Rejection::JobNameTaken(name.to_string()));
-    }
     if let (true, Some(name)) = (references.config_map_name_taken, result_config_map) {
         return Err(Rejection::ConfigMapNameTaken(name.to_string()));
     }

@@ -13,6 +13,10 @@ pub(crate) fn status() -> Result<()> {
     if !record.initialised {
         bail!("there is no node; make one with `cargo xtask cluster up`");
     }
+    if record.processes.is_empty() {
+        step::detail("the node is down; start it with `cargo xtask cluster up`");
+        return Ok(());
+    }
     for name in ["containerd", "kubelet", "kube-proxy", "kwok"] {
         let text = match record.processes.get(name) {
             Some(process) if daemon::running(&record, name) => format!("running as process {}", process.id),
