@@ -140,8 +140,8 @@ fn what_is_missing_is_named_with_what_to_do() {
         "ConfigMap `penguins-data` has no key `penguins.csv`: add it, and the analysis starts by itself",
     );
     check(
-        References { job_name_taken: true, ..References::default() },
-        "Job `penguins` exists and does not belong to this AnalysisJob: delete it, or choose another name",
+        References { missing_claims: vec!["claim".to_owned()], ..References::default() },
+        "PersistentVolumeClaim `claim` does not exist in this namespace: create it, and the analysis starts by itself",
     );
 }
 
