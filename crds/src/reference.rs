@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretReference {
-    /// Name of the Secret.
+    /// Name of a Secret in the same namespace.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
 }

@@ -39,7 +39,7 @@ use crate::context::Context;
 use crate::labels;
 use crate::metrics::Kind;
 use apply::Application;
-use children::{WatchedJob, WatchedPod};
+use children::{JobState, WatchedJob, WatchedPod};
 
 /// What the controller watches: an AnalysisJob, or what is left of one that
 /// cannot be read. One bad object does not stop the others.
@@ -52,6 +52,16 @@ const MISSING_REFERENCE_RETRY: Duration = Duration::from_secs(5);
 /// The children of a deleted AnalysisJob are collected within moments; one of
 /// the same name waits for that.
 const PREDECESSOR_RETRY: Duration = Duration::from_millis(500);
+/// After so many looks, some eight seconds, it is told what is waited for.
+const PREDECESSOR_LOOKS: u32 = 16;
+
+/// A request that is not answered is given up after this time, with the
+/// reconcile that waits for it: the client itself would wait for ever.
+const RECONCILE_LIMIT: Duration = Duration::from_secs(120);
+
+/// Failures in a row after which they are told in the status. Fewer are a
+/// hiccup, and told in the log only.
+const TELLING_FAILURES: u32 = 4;
 
 /// The Job controller learns of the end of a pod within moments; its watch
 /// wakes us then. This is for the case that it does not.
@@ -141,14 +151,17 @@ async fn reconcile(guarded: Arc<Guarded>, context: Arc<Context>) -> Result<Actio
     context.jobs.wait_until_ready().await;
     context.pods.wait_until_ready().await;
     let uid = guarded.uid().unwrap_or_default();
-    let action = match &guarded.0 {
-        Ok(job) if job.metadata.deletion_timestamp.is_some() => Action::await_change(),
-        Ok(job) => reconcile_readable(job, &context).await?,
-        Err(invalid) => {
-            status::report_unreadable(invalid, &context).await?;
-            Action::await_change()
+    let work = async {
+        match &guarded.0 {
+            Ok(job) if job.metadata.deletion_timestamp.is_some() => Ok(Action::await_change()),
+            Ok(job) => reconcile_readable(job, &context).await,
+            Err(invalid) => {
+                status::report_unreadable(invalid, &context).await.map(|()| Action::await_change())
+            }
         }
     };
+    let action =
+        tokio::time::timeout(RECONCILE_LIMIT, work).await.map_err(|_| Error::TimedOut(RECONCILE_LIMIT))??;
     if action == Action::await_change() {
         context.backoffs.succeeded(&uid);
     }
@@ -168,9 +181,12 @@ async fn reconcile_readable(job: &AnalysisJob, context: &Context) -> Result<Acti
     }
 
     // dereference: reads what the specification refers to, and the children
-    let observed = dereference::dereference(job, context).await?;
+    let observed = match dereference::dereference(job, context).await {
+        Ok(observed) => observed,
+        Err(error) => return fail(job, &current, error, now, context).await,
+    };
     if observed.references.predecessor {
-        return Ok(Action::requeue(PREDECESSOR_RETRY));
+        return wait_for_predecessor(job, &current, now, context).await;
     }
     // validate: pure
     let validated = match validate::validate(job, &observed) {
@@ -182,15 +198,20 @@ async fn reconcile_readable(job: &AnalysisJob, context: &Context) -> Result<Acti
     // apply: writes the children
     let applied = match apply::apply(prepared, &observed, context).await {
         Ok(Application::Applied(applied)) => applied,
-        Ok(Application::PredecessorRemains) => return Ok(Action::requeue(PREDECESSOR_RETRY)),
+        Ok(Application::PredecessorRemains) => {
+            return wait_for_predecessor(job, &current, now, context).await;
+        }
         Ok(Application::NameTaken(rejection)) => {
             return reject(job, &current, &rejection, now, context).await;
         }
-        Err(error) => {
-            status::report_refusal(job, &current, &error, now, context).await?;
-            return Err(error);
-        }
+        Err(error) => return fail(job, &current, error, now, context).await,
     };
+    let has_ended = |job: &Option<Arc<JobState>>| job.as_ref().is_some_and(|job| job.end.is_some());
+    if has_ended(&applied.job) && !has_ended(&observed.job) {
+        // A write told of an end that the watches have not told of yet. Its
+        // pods and its result are to be read first.
+        return Ok(Action::requeue(Duration::ZERO));
+    }
     // status: writes what became of it
     let outcome = outcome::outcome(&validated, &applied, &observed);
     if outcome.is_settling && status::is_about(&current, job) {
@@ -220,6 +241,35 @@ async fn reject(
     } else {
         Action::await_change()
     })
+}
+
+/// Tells of an error, if it is for the user to know, and hands it on.
+async fn fail(
+    job: &AnalysisJob,
+    current: &AnalysisJobStatus,
+    error: Error,
+    now: Timestamp,
+    context: &Context,
+) -> Result<Action, Error> {
+    let failures = context.backoffs.in_a_row(&job.uid().unwrap_or_default());
+    if error.refusal().is_some() || failures >= TELLING_FAILURES {
+        status::report_error(job, current, &error, now, context).await?;
+    }
+    Err(error)
+}
+
+/// What is left of a deleted AnalysisJob is collected within moments, usually.
+async fn wait_for_predecessor(
+    job: &AnalysisJob,
+    current: &AnalysisJobStatus,
+    now: Timestamp,
+    context: &Context,
+) -> Result<Action, Error> {
+    let uid = job.uid().unwrap_or_default();
+    if context.backoffs.in_a_row(&uid) >= PREDECESSOR_LOOKS {
+        return reject(job, current, &Rejection::PredecessorRemains(job.name_any()), now, context).await;
+    }
+    Ok(Action::requeue(context.backoffs.failed(&uid).min(PREDECESSOR_RETRY)))
 }
 
 async fn expire(

@@ -31,6 +31,12 @@ impl Backoffs {
         wait.mul_f64(rand::rng().random_range(0.5..=1.0))
     }
 
+    /// How many failures there were in a row.
+    #[must_use]
+    pub fn in_a_row(&self, uid: &str) -> u32 {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).get(uid).copied().unwrap_or(0)
+    }
+
     /// Forgets the failures of an object: it succeeded, or is gone.
     pub fn succeeded(&self, uid: &str) {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);

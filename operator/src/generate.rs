@@ -70,6 +70,10 @@ fn reference(definition: &CustomResourceDefinition) -> anyhow::Result<String> {
         names.short_names.clone().unwrap_or_default().join("`, `")
     )?;
     writeln!(text, "{}\n", schema.description.clone().unwrap_or_default())?;
+    for rule in schema.x_kubernetes_validations.iter().flatten() {
+        writeln!(text, "Rule: {}.\n", rule.message.as_deref().unwrap_or(&rule.rule))?;
+    }
+    writeln!(text, "What its status can say: [reasons](../reasons.md).\n")?;
     for part in ["spec", "status"] {
         let Some(schema) = schema.properties.as_ref().and_then(|properties| properties.get(part)) else {
             continue;
@@ -104,6 +108,9 @@ fn fields(text: &mut String, prefix: &str, schema: &JSONSchemaProps) -> std::fmt
         if !values.is_empty() {
             write!(description, " One of {}.", values.join(", "))?;
         }
+        for bound in bounds(field) {
+            write!(description, " {bound}.")?;
+        }
         if required.contains(name) {
             description.push_str(" Required.");
         }
@@ -118,6 +125,27 @@ fn fields(text: &mut String, prefix: &str, schema: &JSONSchemaProps) -> std::fmt
         }
     }
     Ok(())
+}
+
+/// The bounds of a value, as sentences without their full stops.
+fn bounds(field: &JSONSchemaProps) -> Vec<String> {
+    let mut bounds = Vec::new();
+    if let Some(most) = field.max_items {
+        bounds.push(format!("At most {most} items"));
+    }
+    if let Some(most) = field.max_properties {
+        bounds.push(format!("At most {most} entries"));
+    }
+    if let Some(most) = field.max_length {
+        bounds.push(format!("At most {most} characters"));
+    }
+    match (field.minimum, field.maximum) {
+        (Some(least), Some(most)) => bounds.push(format!("{least} to {most}")),
+        (Some(least), None) => bounds.push(format!("{least} or more")),
+        (None, Some(most)) => bounds.push(format!("At most {most}")),
+        (None, None) => {}
+    }
+    bounds
 }
 
 fn rules(text: &mut String, path: &str, schema: &JSONSchemaProps) -> std::fmt::Result {

@@ -3,15 +3,16 @@
 //!
 //! Nothing may connect to these pods. They may connect to wherever data are,
 //! but not to the link-local addresses, where clouds serve the credentials of
-//! a node.
+//! a node; except to resolve names.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::networking::v1::{
-    IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyPeer, NetworkPolicySpec,
+    IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicySpec,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::{ObjectMeta, Patch, PatchParams};
 use kube::{Api, Client};
 use tokio::sync::Mutex;
@@ -55,11 +56,24 @@ pub fn build(namespace: &str) -> NetworkPolicy {
             }),
             policy_types: Some(vec!["Ingress".to_owned(), "Egress".to_owned()]),
             ingress: None,
-            egress: Some(vec![NetworkPolicyEgressRule {
-                to: Some(vec![block("0.0.0.0/0", "169.254.0.0/16"), block("::/0", "fe80::/10")]),
-                ports: None,
-            }]),
+            egress: Some(vec![
+                NetworkPolicyEgressRule {
+                    to: Some(vec![block("0.0.0.0/0", "169.254.0.0/16"), block("::/0", "fe80::/10")]),
+                    ports: None,
+                },
+                // Names are resolved at such an address where each node has a
+                // cache of its own (NodeLocal DNSCache).
+                NetworkPolicyEgressRule { to: None, ports: Some(vec![port("UDP", 53), port("TCP", 53)]) },
+            ]),
         }),
+    }
+}
+
+fn port(protocol: &str, number: i32) -> NetworkPolicyPort {
+    NetworkPolicyPort {
+        protocol: Some(protocol.to_owned()),
+        port: Some(IntOrString::Int(number)),
+        end_port: None,
     }
 }
 

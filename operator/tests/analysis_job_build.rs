@@ -108,7 +108,7 @@ fn a_queue_decides_when_a_job_starts() {
     assert_eq!(prepared.job.spec.as_ref().unwrap().suspend, None);
     assert_eq!(prepared.job.metadata.labels.as_ref().unwrap()["kueue.x-k8s.io/queue-name"], "team");
     queued.spec.suspend = true;
-    assert_eq!(built(&queued).job.spec.unwrap().suspend, Some(true));
+    assert_eq!(built(&queued).job.spec.unwrap().suspend, None);
 }
 
 #[test]

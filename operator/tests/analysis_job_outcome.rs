@@ -38,6 +38,7 @@ fn running() -> JobState {
         deleting: false,
         template_digest: None,
         suspended: false,
+        queued: false,
         active_deadline_seconds: Some(60),
         backoff_limit: Some(3),
         active: 1,
@@ -64,6 +65,8 @@ fn pod(ended: Option<ContainerEnd>, waiting: Option<(&str, &str)>) -> PodState {
         created_at: Timestamp::from_second(1_001).ok(),
         waiting: waiting.map(|(reason, message)| (reason.to_owned(), message.to_owned())),
         running_since: None,
+        is_over: ended.is_some(),
+        is_disrupted: false,
         ended,
     }
 }
@@ -99,7 +102,8 @@ fn status(child: JobState, pods: Vec<PodState>, files: Option<ResultFiles>) -> A
         ..Observed::default()
     };
     let validated = validate(&job, &observed).unwrap();
-    let outcome = outcome(&validated, &Applied { job: Some(child), config_map }, &observed);
+    let outcome =
+        outcome(&validated, &Applied { job: Some(child), config_map, ..Applied::default() }, &observed);
     from_outcome(&job, &AnalysisJobStatus::default(), &outcome, Timestamp::from_second(2_000).unwrap())
 }
 
@@ -146,7 +150,7 @@ fn a_pod_that_has_just_started_is_given_a_moment_to_end() {
     let observed =
         Observed { job: Some(Arc::clone(&child)), pods: vec![Arc::new(pod)], ..Observed::default() };
     let validated = validate(&job, &observed).unwrap();
-    let outcome = outcome(&validated, &Applied { job: Some(child), config_map: None }, &observed);
+    let outcome = outcome(&validated, &Applied { job: Some(child), ..Applied::default() }, &observed);
     let at = |second| Timestamp::from_second(second).unwrap();
     assert_eq!(outcome.settles_in(at(1_004)), Some(Duration::from_secs(1)));
     assert_eq!(outcome.settles_in(at(1_005)), None);
@@ -163,7 +167,7 @@ fn a_pod_that_ended_is_not_told_before_its_job_knows() {
             ..Observed::default()
         };
         let validated = validate(&job(), &observed).unwrap();
-        outcome(&validated, &Applied { job: Some(child), config_map: None }, &observed).is_settling
+        outcome(&validated, &Applied { job: Some(child), ..Applied::default() }, &observed).is_settling
     };
     assert!(!settling(running(), vec![pod(None, None)]));
     assert!(settling(running(), vec![pod(left(0, "Completed", ""), None)]));
@@ -203,6 +207,8 @@ fn a_pod_that_ended_well_is_the_end_before_the_job_controller_has_counted_it() {
     check(&status, ("True", "Succeeded", "3 rows"), "True");
     assert_eq!(status.completion_time.unwrap().0, Timestamp::from_second(1_009).unwrap());
 
+    let beside_a_proxy = PodState { is_over: false, ..pods[0].clone() };
+    assert_eq!(with_pods(Arc::new(running()), &[Arc::new(beside_a_proxy)]).end, None);
     let failed = Arc::new(pod(left(75, "Error", ""), None));
     assert_eq!(with_pods(Arc::new(running()), &[failed]).end, None);
     let suspended = JobState { suspended: true, ..running() };
@@ -241,8 +247,7 @@ fn a_failure_that_was_tried_again_says_how_often() {
 fn a_pod_that_the_kernel_killed_says_what_to_raise() {
     let pods = vec![pod(left(137, "OOMKilled", ""), None)];
     let status = status(ended(Some(("PodFailurePolicy", "…"))), pods, None);
-    let message =
-        "The pod was killed because it used all of its memory: raise spec.workload.resources.limits.memory";
+    let message = "The pod was killed because it used all of its memory: create it again with a higher spec.workload.resources.limits.memory";
     check(&status, ("False", "MemoryExhausted", message), "False");
 }
 
@@ -264,8 +269,7 @@ fn a_log_that_looks_like_a_summary_is_not_believed() {
 #[test]
 fn a_deadline_names_the_field_to_raise() {
     let status = status(ended(Some(("DeadlineExceeded", "…"))), vec![], None);
-    let message =
-        "The analysis did not end within its 60 s: raise spec.activeDeadlineSeconds, or make it smaller";
+    let message = "The analysis did not end within its 60 s: create it again with a longer spec.activeDeadlineSeconds, or a smaller analysis";
     check(&status, ("False", "DeadlineExceeded", message), "False");
 }
 

@@ -48,7 +48,7 @@ pub(crate) fn ensure(packages: &[&str]) -> Result<()> {
     }
     step::detail(&format!("installing {list}"));
     apt(&["update", "-q"])?;
-    let mut arguments = vec!["install", "-q", "-y", "--no-install-recommends"];
+    let mut arguments = vec!["install", "-q", "-y", "--no-install-recommends", "--no-remove"];
     arguments.extend(&missing);
     apt(&arguments)
 }

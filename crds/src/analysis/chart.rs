@@ -37,7 +37,11 @@ pub struct Chart {
     pub height: Option<u32>,
 }
 
-/// What is drawn for each row.
+/// What is drawn for each row: `bar`, from zero to `yAxis`, those of one
+/// `xAxis` stacked by `color`; `line`, through the rows in the order of `xAxis`,
+/// one for each `color`; `area`, a line with the area below it filled; `point`,
+/// at `xAxis` and `yAxis`; `rect`, a cell of a heat map at `xAxis` and `yAxis`,
+/// its value shown by `color`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Mark {
@@ -87,7 +91,10 @@ pub struct Encoding {
     pub title: Option<String>,
 }
 
-/// How values are to be understood.
+/// How values are to be understood: `quantitative`, numbers on a continuous
+/// scale; `nominal`, names without an order; `ordinal`, names or numbers in
+/// order; `temporal`, points in time. If left out, numbers are quantitative,
+/// dates and times temporal, and everything else nominal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum MeasurementType {

@@ -7,7 +7,8 @@ use crate::workload::WorkloadSpec;
 /// Specification of an analysis that runs once, to completion.
 ///
 /// What is analysed and how (`sources`, `sql`, `profile`, `charts`, `output`)
-/// cannot be changed once the object exists; how it runs can.
+/// cannot be changed once the object exists; how it runs can, until it has
+/// ended.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "aisaas.dev",
@@ -72,14 +73,16 @@ pub struct AnalysisJobSpec {
     pub charts: Vec<Chart>,
 
     /// Where the result and the charts go. Without it, only the first rows of
-    /// the result are kept, in `status.preview`.
+    /// the result are kept, in `status.preview`. On a volume or in S3, files of
+    /// the same name are replaced, and they stay when the AnalysisJob is
+    /// deleted; a ConfigMap goes with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self == oldSelf").message("the analysis cannot be changed: create a new AnalysisJob"))]
     pub output: Option<Output>,
 
     /// Do not run, or stop running: the pod is removed, and the analysis
-    /// starts from the beginning when this becomes false. A queueing system
-    /// such as Kueue sets it on the Job instead.
+    /// starts from the beginning when this becomes false. With the label
+    /// `kueue.x-k8s.io/queue-name`, it leaves its queue and joins it again.
     #[serde(default, skip_serializing_if = "is_false")]
     pub suspend: bool,
 
@@ -103,9 +106,12 @@ pub struct AnalysisJobSpec {
     #[schemars(range(min = 0, max = 315360000))]
     pub ttl_seconds_after_finished: Option<i32>,
 
-    /// How the pod runs. The memory limit is also the query engine's: beyond
+    /// How the pod runs. A change takes effect when the analysis is suspended
+    /// and resumed. The memory limit is also the query engine's: beyond
     /// it the engine writes to a temporary folder, and when that does not help
-    /// the analysis fails with the reason MemoryExhausted.
+    /// the analysis fails with the reason MemoryExhausted. Requests are 100m
+    /// cpu, 128Mi memory and 64Mi ephemeral-storage, limits 2 cpu, 1Gi memory
+    /// and 8Gi ephemeral-storage, if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workload: Option<WorkloadSpec>,
 }

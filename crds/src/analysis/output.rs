@@ -28,7 +28,9 @@ pub struct Output {
     pub s3: Option<S3Output>,
 }
 
-/// Format of a result.
+/// Format of the result: `csv`, with a header; `jsonLines`, one object a line;
+/// `parquet`, compressed with Zstandard; `arrow`, an IPC file. Its file is
+/// `result.csv`, `result.jsonl`, `result.parquet` or `result.arrow`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum OutputFormat {

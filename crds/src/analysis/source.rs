@@ -53,7 +53,10 @@ pub struct Source {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map: Option<ConfigMapKey>,
 
-    /// A file on a volume, or all files of the format in a folder.
+    /// A file on a volume, or all files of the format in a folder: those that
+    /// end in .csv, .tsv or .txt; .jsonl, .ndjson or .json; .parquet; .arrow,
+    /// .arrows, .feather or .ipc; and in .gz, .zst, .bz2 or .xz behind that
+    /// where `compression` says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub persistent_volume_claim: Option<ClaimPath>,
 
@@ -77,7 +80,9 @@ pub enum SourceFormat {
     Arrow,
 }
 
-/// Compression of text data.
+/// Compression of the data; `none` if left out. The ending of a name says
+/// nothing, except in a folder, where files without the ending of the
+/// compression are not read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Compression {
@@ -146,7 +151,10 @@ pub struct Column {
     pub column_type: ColumnType,
 }
 
-/// Type of the values of a column.
+/// Type of the values: `boolean`; `integer`, of 64 bits; `number`, with a
+/// floating point, of 64 bits; `decimal`, 38 digits with 10 of them behind the
+/// point, for money; `string`; `date`, as in 2013-01-31; `timestamp`, as in
+/// 2013-01-31T05:00:00Z.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum ColumnType {

@@ -25,6 +25,8 @@ pub struct Applied {
     pub job: Option<Arc<JobState>>,
     /// Name of the ConfigMap with the result, once it is written.
     pub config_map: Option<String>,
+    /// Whether the Job was made from another `workload` than that of now.
+    pub is_outdated: bool,
 }
 
 /// Whether the children could be brought in line.
@@ -45,9 +47,25 @@ pub enum Application {
 /// Those of the API server.
 pub async fn apply(prepared: Prepared, observed: &Observed, context: &Context) -> Result<Application, Error> {
     match &observed.job {
+        job if is_withheld(&prepared, job.as_deref()) => {
+            if let Some(job) = job.as_ref().filter(|job| !job.deleting) {
+                let preconditions = Preconditions { uid: Some(job.uid.clone()), resource_version: None };
+                delete(&prepared, &job.name, preconditions, context).await?;
+            }
+            Ok(Application::Applied(Applied::default()))
+        }
         None => create(&prepared, context).await,
         Some(job) => update(&prepared, job, observed, context).await.map(Application::Applied),
     }
+}
+
+/// Whether there should be no Job for now. A queueing system starts a Job that
+/// has been admitted whenever it finds it suspended; so an AnalysisJob that is
+/// suspended itself leaves the queue.
+fn is_withheld(prepared: &Prepared, job: Option<&JobState>) -> bool {
+    prepared.validated.job.spec.suspend
+        && (!prepared.validated.queue_labels.is_empty() || job.is_some_and(|job| job.queued))
+        && job.is_none_or(|job| job.end.is_none())
 }
 
 async fn update(
@@ -61,20 +79,50 @@ async fn update(
     }
     if job.end.is_some() {
         let config_map = apply_config_map(prepared, observed, context).await?;
-        return Ok(Applied { job: Some(Arc::clone(job)), config_map });
+        return Ok(Applied { job: Some(Arc::clone(job)), config_map, is_outdated: false });
     }
-    let stands_still = job.suspended && job.active == 0;
-    if stands_still && job.template_digest.as_deref() != Some(prepared.template_digest.as_str()) {
-        // The template of a Job cannot be changed. As it stands still, nothing
-        // is lost by making it anew.
-        delete(prepared, job, context).await?;
+    let is_outdated = job.template_digest.as_deref() != Some(prepared.template_digest.as_str());
+    if is_outdated && stands_still(job) && observed.pods.iter().all(|pod| pod.ended.is_some()) {
+        return make_anew(prepared, context).await;
+    }
+    let job = if differs(prepared.run_control, job) {
+        patch(prepared, job, context).await?
+    } else {
+        Arc::clone(job)
+    };
+    Ok(Applied { job: Some(job), config_map: None, is_outdated })
+}
+
+fn stands_still(job: &JobState) -> bool {
+    job.suspended && job.active == 0 && job.end.is_none()
+}
+
+/// Deletes a Job that stands still; the next reconcile creates it from what
+/// the specification says now. The template of a Job cannot be changed.
+///
+/// What is known from the watch may be old: the Job may have been started, and
+/// must not be lost. So it is read again, and deleted as it was read or not at
+/// all.
+async fn make_anew(prepared: &Prepared, context: &Context) -> Result<Applied, Error> {
+    let namespace = prepared.validated.namespace.as_str();
+    let name = prepared.validated.name.as_str();
+    let jobs: Api<Job> = Api::namespaced(context.client.clone(), namespace);
+    let Some(found) = jobs.get_opt(name).await.map_err(Error::DeleteJob)? else {
         return Ok(Applied::default());
+    };
+    let terminating = found.status.as_ref().and_then(|status| status.terminating).unwrap_or(0);
+    let preconditions = Preconditions {
+        uid: found.metadata.uid.clone(),
+        resource_version: found.metadata.resource_version.clone(),
+    };
+    let Some((owner, state)) = observe(found) else {
+        return Ok(Applied::default());
+    };
+    if terminating > 0 || !stands_still(&state) {
+        return Ok(Applied { job: Some(remember(context, &owner, state)), ..Applied::default() });
     }
-    if differs(prepared.run_control, job) {
-        let patched = patch(prepared, context).await?;
-        return Ok(Applied { job: Some(patched), config_map: None });
-    }
-    Ok(Applied { job: Some(Arc::clone(job)), config_map: None })
+    delete(prepared, name, preconditions, context).await?;
+    Ok(Applied::default())
 }
 
 /// Creates the Job. A plain create, not an apply: a Job of that name that is
@@ -88,10 +136,8 @@ async fn create(prepared: &Prepared, context: &Context) -> Result<Application, E
         .await
         .map_err(Error::ApplyNetworkPolicy)?;
     let jobs: Api<Job> = Api::namespaced(context.client.clone(), namespace);
-    let parameters =
-        PostParams { field_manager: Some(labels::FIELD_MANAGER.to_owned()), ..PostParams::default() };
     context.metrics.wrote(ApiWrite::CreateJob);
-    let known = match jobs.create(&parameters, &prepared.job).await {
+    let known = match jobs.create(&post_parameters(), &prepared.job).await {
         Ok(created) => observe(created),
         Err(kube::Error::Api(status)) if status.code == 409 => {
             // Ours after all if it was created before the operator was
@@ -109,11 +155,12 @@ async fn create(prepared: &Prepared, context: &Context) -> Result<Application, E
         Err(error) => return Err(Error::CreateJob(error)),
     };
     let job = known.map(|(owner, state)| remember(context, &owner, state));
-    Ok(Application::Applied(Applied { job, config_map: None }))
+    Ok(Application::Applied(Applied { job, ..Applied::default() }))
 }
 
 fn differs(wanted: RunControl, job: &JobState) -> bool {
-    wanted.suspend.is_some_and(|suspend| suspend != job.suspended)
+    // The label of the queue stays at the Job when the AnalysisJob loses it.
+    !job.queued && wanted.suspend.is_some_and(|suspend| suspend != job.suspended)
         || wanted.active_deadline_seconds != job.active_deadline_seconds
         || Some(wanted.backoff_limit) != job.backoff_limit
 }
@@ -121,7 +168,7 @@ fn differs(wanted: RunControl, job: &JobState) -> bool {
 /// Changes what may be changed of a Job. A merge patch of these fields, since
 /// an apply would have to repeat the template, which cannot be changed and
 /// may have been made by an earlier version of the operator.
-async fn patch(prepared: &Prepared, context: &Context) -> Result<Arc<JobState>, Error> {
+async fn patch(prepared: &Prepared, job: &JobState, context: &Context) -> Result<Arc<JobState>, Error> {
     let jobs: Api<WatchedJob> =
         Api::namespaced(context.client.clone(), prepared.validated.namespace.as_str());
     let wanted = prepared.run_control;
@@ -129,7 +176,7 @@ async fn patch(prepared: &Prepared, context: &Context) -> Result<Arc<JobState>, 
         "activeDeadlineSeconds": wanted.active_deadline_seconds,
         "backoffLimit": wanted.backoff_limit,
     });
-    if let Some(suspend) = wanted.suspend {
+    if let Some(suspend) = wanted.suspend.filter(|_| !job.queued) {
         spec["suspend"] = json!(suspend);
     }
     let parameters =
@@ -146,15 +193,20 @@ async fn patch(prepared: &Prepared, context: &Context) -> Result<Arc<JobState>, 
     })
 }
 
-async fn delete(prepared: &Prepared, job: &JobState, context: &Context) -> Result<(), Error> {
+async fn delete(
+    prepared: &Prepared,
+    name: &str,
+    preconditions: Preconditions,
+    context: &Context,
+) -> Result<(), Error> {
     let jobs: Api<Job> = Api::namespaced(context.client.clone(), prepared.validated.namespace.as_str());
     let parameters = DeleteParams {
         propagation_policy: Some(PropagationPolicy::Background),
-        preconditions: Some(Preconditions { uid: Some(job.uid.clone()), resource_version: None }),
+        preconditions: Some(preconditions),
         ..DeleteParams::default()
     };
     context.metrics.wrote(ApiWrite::DeleteJob);
-    match jobs.delete(&job.name, &parameters).await {
+    match jobs.delete(name, &parameters).await {
         Ok(_) => Ok(()),
         Err(error) if is_gone(&error) => Ok(()),
         Err(error) => Err(Error::DeleteJob(error)),
@@ -171,12 +223,19 @@ async fn apply_config_map(
     else {
         return Ok(None);
     };
-    let map = outcome::config_map(&prepared.validated, name, files);
+    let mut map = outcome::config_map(&prepared.validated, name, files);
     let maps: Api<ConfigMap> = Api::namespaced(context.client.clone(), prepared.validated.namespace.as_str());
     context.metrics.wrote(ApiWrite::ApplyConfigMap);
-    maps.patch(name.as_str(), &PatchParams::apply(labels::FIELD_MANAGER).force(), &Patch::Apply(&map))
-        .await
-        .map_err(Error::ApplyConfigMap)?;
+    // One that is not there is created and one that is ours is applied: whoever
+    // comes between is left alone, and the next reconcile tells.
+    let written = if let Some(uid) = &observed.references.config_map_uid {
+        map.metadata.uid = Some(uid.clone());
+        let parameters = PatchParams::apply(labels::FIELD_MANAGER).force();
+        maps.patch(name.as_str(), &parameters, &Patch::Apply(&map)).await
+    } else {
+        maps.create(&post_parameters(), &map).await
+    };
+    written.map_err(Error::ApplyConfigMap)?;
     Ok(Some(name.to_string()))
 }
 
@@ -198,6 +257,10 @@ pub async fn delete_expired(job: &AnalysisJob, context: &Context) -> Result<(), 
         Err(error) if is_gone(&error) => Ok(()),
         Err(error) => Err(Error::DeleteExpired(error)),
     }
+}
+
+fn post_parameters() -> PostParams {
+    PostParams { field_manager: Some(labels::FIELD_MANAGER.to_owned()), ..PostParams::default() }
 }
 
 fn is_gone(error: &kube::Error) -> bool {

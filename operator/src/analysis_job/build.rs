@@ -67,8 +67,9 @@ pub fn build(validated: &ValidatedAnalysisJob, images: &ImageDefaults) -> Prepar
     let spec = &validated.job.spec;
     let run_control = RunControl {
         // A queueing system suspends a Job when it is created, and starts it
-        // when its turn has come. Saying "not suspended" would jump the queue.
-        suspend: (spec.suspend || validated.queue_labels.is_empty()).then_some(spec.suspend),
+        // when its turn has come. Saying "not suspended" would jump the queue,
+        // and "suspended" would be overruled: such a Job is not there at all.
+        suspend: validated.queue_labels.is_empty().then_some(spec.suspend),
         active_deadline_seconds: spec.active_deadline_seconds,
         backoff_limit: spec.backoff_limit.unwrap_or(DEFAULT_BACKOFF_LIMIT),
     };

@@ -66,6 +66,8 @@ pub struct JobState {
     pub active_deadline_seconds: Option<i64>,
     /// How often it is tried again.
     pub backoff_limit: Option<i32>,
+    /// Whether a queueing system decides when it runs.
+    pub queued: bool,
     /// How many of its pods are not finished.
     pub active: i32,
     /// How many of its pods run.
@@ -107,6 +109,7 @@ impl Child for JobState {
                 .annotations
                 .and_then(|mut annotations| annotations.remove(labels::TEMPLATE_DIGEST)),
             suspended: spec.suspend.unwrap_or(false),
+            queued: metadata.labels.is_some_and(|own| own.contains_key(labels::QUEUE_NAME)),
             active_deadline_seconds: spec.active_deadline_seconds,
             backoff_limit: spec.backoff_limit,
             active: status.active.unwrap_or(0),
@@ -126,12 +129,19 @@ impl Child for JobState {
 /// A Job as it stands with its pods. The Job controller counts a pod up to a
 /// second after it has ended; as one completion is all that is asked for, a
 /// pod that has ended well is the end of the Job, and nobody needs to wait.
+///
+/// Unless something may still come between: another container that runs on in
+/// the pod, or an eviction. Then the Job may start another pod, and the end is
+/// what the Job says.
 #[must_use]
 pub fn with_pods(job: Arc<JobState>, pods: &[Arc<PodState>]) -> Arc<JobState> {
     if job.end.is_some() || job.suspended || job.deleting {
         return job;
     }
-    let ended_well = |pod: &Arc<PodState>| pod.ended.as_ref().filter(|end| end.exit_code == 0)?.at;
+    let ended_well = |pod: &Arc<PodState>| {
+        let end = pod.ended.as_ref().filter(|_| pod.is_over && !pod.is_disrupted)?;
+        if end.exit_code == 0 { end.at } else { None }
+    };
     match pods.iter().find_map(ended_well) {
         Some(at) => Arc::new(JobState {
             end: Some(JobEnd { at, failure: None }),
@@ -209,6 +219,11 @@ pub struct PodState {
     pub running_since: Option<Timestamp>,
     /// How its container ended, if it did.
     pub ended: Option<ContainerEnd>,
+    /// Whether no container of it runs any more, and nobody is removing it.
+    pub is_over: bool,
+    /// Whether it was evicted or is about to be, which the Job does not count
+    /// as a failure.
+    pub is_disrupted: bool,
 }
 
 /// How a container ended.
@@ -244,6 +259,13 @@ impl Child for PodState {
             .filter(|_| ended.is_none())
             .map(|running| running.started_at.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0));
         let waiting = if running_since.is_some() || ended.is_some() { None } else { waiting(&status, state) };
+        let is_over = metadata.deletion_timestamp.is_none()
+            && status.phase.as_deref() != Some("Failed")
+            && status.container_statuses.iter().all(has_terminated);
+        let is_disrupted = status
+            .conditions
+            .iter()
+            .any(|condition| condition.condition_type == "DisruptionTarget" && condition.status == "True");
         let job_uid = metadata.labels.and_then(|mut labels| labels.remove(CONTROLLER_UID));
         Some((
             owner,
@@ -254,6 +276,8 @@ impl Child for PodState {
                 waiting,
                 running_since,
                 ended,
+                is_over,
+                is_disrupted,
             },
         ))
     }
@@ -261,6 +285,10 @@ impl Child for PodState {
     fn name(&self) -> &str {
         &self.name
     }
+}
+
+fn has_terminated(container: &ContainerStatus) -> bool {
+    container.state.as_ref().is_some_and(|state| state.terminated.is_some())
 }
 
 /// A pod that failed as a whole (evicted, its node lost) may have no state of
@@ -347,6 +375,21 @@ mod tests {
             "conditions": [{ "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes" }],
         }));
         assert_eq!(state.waiting, Some(("Unschedulable".to_owned(), "0/1 nodes".to_owned())));
+    }
+
+    #[test]
+    fn a_pod_is_over_when_all_of_its_containers_are() {
+        let container = |name: &str, state: &serde_json::Value| json!({ "name": name, "image": "i", "imageID": "", "ready": false, "restartCount": 0, "state": state });
+        let done = container(CONTAINER, &json!({ "terminated": { "exitCode": 0 } }));
+        let proxy = container("proxy", &json!({ "running": {} }));
+        assert!(observe(&json!({ "phase": "Pending", "containerStatuses": [done] })).is_over);
+        assert!(!observe(&json!({ "phase": "Running", "containerStatuses": [done, proxy] })).is_over);
+        let evicted = observe(&json!({
+            "phase": "Failed",
+            "containerStatuses": [done],
+            "conditions": [{ "type": "DisruptionTarget", "status": "True" }],
+        }));
+        assert!(!evicted.is_over && evicted.is_disrupted);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use kube::api::{ListParams, ObjectMeta};
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
-use super::children::{CONTROLLER_UID, JobState, PodState, WatchedJob, WatchedPod, with_pods};
+use super::children::{CONTROLLER_UID, JobEnd, JobState, PodState, WatchedJob, WatchedPod, with_pods};
 use super::{Error, output_log};
 use crate::children::{Child, Owner};
 use crate::context::Context;
@@ -26,7 +26,8 @@ pub struct Observed {
     /// The pods of the Job.
     pub pods: Vec<Arc<PodState>>,
     /// What the specification refers to. Only read while there is no Job:
-    /// afterwards the pod itself says what it misses.
+    /// afterwards the pod itself says what it misses. What concerns the
+    /// ConfigMap for the result is read again before that is written.
     pub references: References,
     /// The files of the result, if it is for a ConfigMap and the Job has
     /// succeeded.
@@ -46,6 +47,8 @@ pub struct References {
     pub missing_keys: Vec<(String, String)>,
     /// A ConfigMap of somebody else has the name that ours would get.
     pub config_map_name_taken: bool,
+    /// The uid of our ConfigMap, if it has been written before.
+    pub config_map_uid: Option<String>,
     /// A child of a deleted AnalysisJob of the same name is still there, and
     /// will be collected in a moment.
     pub predecessor: bool,
@@ -99,15 +102,33 @@ pub async fn dereference(job: &AnalysisJob, context: &Context) -> Result<Observe
     pods.retain(|pod| pod.job_uid.as_deref() == Some(child.uid.as_str()));
     // The watches of Jobs and of pods are independent: when the end of the Job
     // is known first, its pods are read once.
-    if child.end.is_some() && !pods.iter().any(|pod| pod.ended.is_some()) {
+    if child.end.as_ref().is_some_and(|end| !is_explained(end, &pods)) {
         pods = list_pods(&namespace, &child, context).await?;
     }
     let child = with_pods(child, &pods);
+    let mut references = References::default();
     let succeeded = child.end.as_ref().is_some_and(|end| end.failure.is_none());
-    let for_config_map = job.spec.output.as_ref().is_some_and(|output| output.config_map.is_some());
-    let files =
-        if succeeded && for_config_map { Some(read_files(&namespace, &pods, context).await?) } else { None };
-    Ok(Observed { job: Some(child), pods, references: References::default(), files })
+    let name = job.spec.output.as_ref().filter(|_| succeeded).and_then(|output| config_map_name(job, output));
+    let files = match name {
+        None => None,
+        Some(name) => {
+            Reader { context, namespace: &namespace }.result_config_map(job, &name, &mut references).await?;
+            let is_free = !references.config_map_name_taken && !references.predecessor;
+            if is_free { Some(read_files(&namespace, &pods, context).await?) } else { None }
+        }
+    };
+    Ok(Observed { job: Some(child), pods, references, files })
+}
+
+/// Whether the pods that are known tell how the Job ended. Those of earlier
+/// attempts do not.
+fn is_explained(end: &JobEnd, pods: &[Arc<PodState>]) -> bool {
+    let exit_code = |pod: &Arc<PodState>| pod.ended.as_ref().map(|end| end.exit_code);
+    if end.failure.is_none() {
+        return pods.iter().any(|pod| exit_code(pod) == Some(0));
+    }
+    let latest = pods.iter().max_by_key(|pod| (pod.created_at, pod.name.clone()));
+    latest.is_some_and(|pod| pod.ended.is_some())
 }
 
 async fn list_pods(namespace: &str, job: &JobState, context: &Context) -> Result<Vec<Arc<PodState>>, Error> {
@@ -165,12 +186,8 @@ async fn read_references(job: &AnalysisJob, namespace: &str, context: &Context) 
     }
     // A stranger's ConfigMap must not be taken over. Nor may a Job be, but
     // creating it tells.
-    if let Some(name) = job.spec.output.as_ref().and_then(|output| config_map_name(job, output))
-        && let Some(metadata) = reader.metadata::<ConfigMap>("ConfigMap", &name).await?
-    {
-        let holder = holder(&metadata, job);
-        references.config_map_name_taken = holder == Holder::Stranger;
-        references.predecessor = holder == Holder::Predecessor;
+    if let Some(name) = job.spec.output.as_ref().and_then(|output| config_map_name(job, output)) {
+        reader.result_config_map(job, &name, &mut references).await?;
     }
     Ok(references)
 }
@@ -227,6 +244,23 @@ impl Reader<'_> {
         let found = api.get_metadata_opt(name).await;
         let found = found.map_err(|source| Error::ReadReference { kind, name: name.to_owned(), source })?;
         Ok(found.map(|object| object.metadata))
+    }
+
+    /// Finds out who has the ConfigMap for the result.
+    async fn result_config_map(
+        &self,
+        job: &AnalysisJob,
+        name: &str,
+        references: &mut References,
+    ) -> Result<(), Error> {
+        if let Some(metadata) = self.metadata::<ConfigMap>("ConfigMap", name).await? {
+            match holder(&metadata, job) {
+                Holder::Own => references.config_map_uid = metadata.uid,
+                Holder::Predecessor => references.predecessor = true,
+                Holder::Stranger => references.config_map_name_taken = true,
+            }
+        }
+        Ok(())
     }
 
     async fn config_map_keys(&self, name: &str) -> Result<Option<Vec<String>>, Error> {

@@ -38,6 +38,9 @@ pub enum Error {
     /// The status was not written.
     #[error("failed to write the status")]
     ApplyStatus(#[source] kube::Error),
+    /// The API server did not answer at all.
+    #[error("the API server did not answer within {} s", .0.as_secs())]
+    TimedOut(std::time::Duration),
     /// An expired AnalysisJob was not deleted.
     #[error("failed to delete the expired AnalysisJob")]
     DeleteExpired(#[source] kube::Error),
@@ -59,11 +62,13 @@ impl Error {
             Self::ApplyNetworkPolicy(_) => "ApplyNetworkPolicy",
             Self::ApplyStatus(_) => "ApplyStatus",
             Self::DeleteExpired(_) => "DeleteExpired",
+            Self::TimedOut(_) => "TimedOut",
         }
     }
 
     /// What the API server said, if it refused: a quota, a policy, a missing
-    /// permission. `None` if it did not answer, or stumbled itself.
+    /// permission, an admission webhook that fails. `None` if it did not
+    /// answer, or stumbled itself.
     #[must_use]
     pub fn refusal(&self) -> Option<&str> {
         let (Self::CreateJob(source)
@@ -76,7 +81,8 @@ impl Error {
         };
         match source {
             kube::Error::Api(status)
-                if (400..500).contains(&status.code) && !matches!(status.code, 408 | 409 | 429) =>
+                if (400..500).contains(&status.code) && !matches!(status.code, 408 | 409 | 429)
+                    || status.code == 500 && status.message.contains("webhook") =>
             {
                 Some(&status.message)
             }
@@ -137,9 +143,14 @@ pub enum Rejection {
     /// There is a Job of the name that is not ours.
     #[error("Job `{0}` exists and does not belong to this AnalysisJob: delete it, or choose another name")]
     JobNameTaken(String),
+    /// The Job of a deleted AnalysisJob of the same name does not go away.
+    #[error(
+        "Job `{0}` of a deleted AnalysisJob of this name is still being removed: the analysis starts when it is gone. See its finalizers and its pods"
+    )]
+    PredecessorRemains(String),
     /// There is a ConfigMap of the name that is not ours.
     #[error(
-        "ConfigMap `{0}` exists and does not belong to this AnalysisJob: delete it, or set output.configMap.name"
+        "ConfigMap `{0}` exists and does not belong to this AnalysisJob: delete it, or create the AnalysisJob again with another output.configMap.name"
     )]
     ConfigMapNameTaken(String),
 }
@@ -157,6 +168,7 @@ impl Rejection {
             Self::PersistentVolumeClaimNotFound(_) => "PersistentVolumeClaimNotFound",
             Self::JobNameTaken(_) => "JobNameTaken",
             Self::ConfigMapNameTaken(_) => "ConfigMapNameTaken",
+            Self::PredecessorRemains(_) => "PredecessorRemains",
         }
     }
 

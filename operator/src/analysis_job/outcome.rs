@@ -88,10 +88,11 @@ pub fn outcome(validated: &ValidatedAnalysisJob, applied: &Applied, observed: &O
     let job = applied.job.as_deref();
     let summary = latest_end(&observed.pods).and_then(|end| read_summary(&end));
     let stage = match job {
+        None if validated.job.spec.suspend => suspended(validated),
         None => Stage::Pending { message: "The Job is being made anew".to_owned() },
         Some(job) => match &job.end {
             Some(end) => ended(job, end, &observed.pods, summary.as_ref(), observed.files.as_ref()),
-            None => under_way(validated, job, &observed.pods),
+            None => under_way(validated, applied, job, &observed.pods),
         },
     };
     let succeeded = matches!(stage, Stage::Succeeded { .. });
@@ -138,14 +139,23 @@ pub fn config_map(
     }
 }
 
-fn under_way(validated: &ValidatedAnalysisJob, job: &JobState, pods: &[Arc<PodState>]) -> Stage {
+fn suspended(validated: &ValidatedAnalysisJob) -> Stage {
+    let message = if validated.job.spec.suspend {
+        "Suspended: set spec.suspend to false to run the analysis"
+    } else {
+        "Waiting in its queue: a queueing system has suspended the Job"
+    };
+    Stage::Suspended { message: message.to_owned() }
+}
+
+fn under_way(
+    validated: &ValidatedAnalysisJob,
+    applied: &Applied,
+    job: &JobState,
+    pods: &[Arc<PodState>],
+) -> Stage {
     if job.suspended {
-        let message = if validated.job.spec.suspend {
-            "Suspended: set spec.suspend to false to run the analysis"
-        } else {
-            "Waiting in its queue: a queueing system has suspended the Job"
-        };
-        return Stage::Suspended { message: message.to_owned() };
+        return suspended(validated);
     }
     if job.ready > 0 || pods.iter().any(|pod| pod.running_since.is_some()) {
         return Stage::Running;
@@ -161,11 +171,18 @@ fn under_way(validated: &ValidatedAnalysisJob, job: &JobState, pods: &[Arc<PodSt
         _ if job.failed > 0 => "The analysis failed and is tried again".to_owned(),
         _ => "Waiting for the pod to start".to_owned(),
     };
+    if applied.is_outdated {
+        let advice =
+            "the changed spec.workload takes effect after spec.suspend was set to true and back to false";
+        return Stage::Pending { message: format!("{message}; {advice}") };
+    }
     Stage::Pending { message }
 }
 
 fn is_settling(job: &JobState, pods: &[Arc<PodState>]) -> bool {
-    let exit_codes: Vec<i32> = pods.iter().filter_map(|pod| Some(pod.ended.as_ref()?.exit_code)).collect();
+    // The Job ignores pods that were evicted, and makes others.
+    let counted = pods.iter().filter(|pod| !pod.is_disrupted);
+    let exit_codes: Vec<i32> = counted.filter_map(|pod| Some(pod.ended.as_ref()?.exit_code)).collect();
     let failures = i32::try_from(exit_codes.iter().filter(|code| **code != 0).count()).unwrap_or(i32::MAX);
     job.end.is_none() && !job.suspended && (exit_codes.contains(&0) || failures > job.failed)
 }
@@ -214,7 +231,7 @@ fn failed(
         return stage(
             job_reason,
             format!(
-                "The analysis did not end within its {seconds} s: raise spec.activeDeadlineSeconds, or make it smaller"
+                "The analysis did not end within its {seconds} s: create it again with a longer spec.activeDeadlineSeconds, or a smaller analysis"
             ),
         );
     }
@@ -229,7 +246,7 @@ fn failed(
     match end {
         Some(end) if end.reason.as_deref() == Some("OOMKilled") => stage(
             reason_of(FailureReason::MemoryExhausted),
-            "The pod was killed because it used all of its memory: raise spec.workload.resources.limits.memory"
+            "The pod was killed because it used all of its memory: create it again with a higher spec.workload.resources.limits.memory"
                 .to_owned(),
         ),
         Some(end) => {

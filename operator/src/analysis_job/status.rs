@@ -5,7 +5,7 @@ use crds::analysis::AnalysisJobStatus;
 use crds::{AnalysisJob, condition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
-use kube::api::{Patch, PatchParams};
+use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::core::error_boundary::InvalidObject;
 use kube::core::{ObjectMeta, PartialObjectMeta, PartialObjectMetaExt};
 use kube::runtime::events::EventType;
@@ -18,6 +18,9 @@ use crate::conditions::{self, Desired};
 use crate::context::Context;
 use crate::labels;
 use crate::metrics::ApiWrite;
+
+/// Reason of an object that cannot be read.
+const UNREADABLE: &str = "Unreadable";
 
 /// The status as it is, own writes included that the watch has not told of.
 #[must_use]
@@ -158,21 +161,23 @@ pub async fn report_rejection(
     Ok(())
 }
 
-/// Writes that the API server refused a child, as far as it did.
+/// Writes what keeps an AnalysisJob from getting on, though it is valid.
 ///
 /// # Errors
 /// Those of the API server.
-pub async fn report_refusal(
+pub async fn report_error(
     job: &AnalysisJob,
     current: &AnalysisJobStatus,
     error: &Error,
     now: Timestamp,
     context: &Context,
 ) -> Result<(), Error> {
-    let Some(refusal) = error.refusal() else {
-        return Ok(());
+    let message = match error.refusal() {
+        Some(refusal) => {
+            format!("The API server refuses what the analysis needs, which is tried again: {refusal}")
+        }
+        None => format!("This failed several times and is tried again: {}", error.chain()),
     };
-    let message = format!("The API server refuses what the analysis needs, which is tried again: {refusal}");
     let desired = vec![
         accepted(),
         desired(condition::READY, false, error.reason(), &message),
@@ -190,29 +195,43 @@ pub async fn report_refusal(
 }
 
 /// Writes to an AnalysisJob that cannot be read that it cannot: it came in
-/// past the checks of its CRD, or from another version of it.
+/// past the checks of its CRD, or from another version of it. What else its
+/// status says is kept; of one that has ended, all of it.
 ///
 /// # Errors
 /// Those of the API server.
 pub async fn report_unreadable(invalid: &InvalidObject, context: &Context) -> Result<(), Error> {
     let metadata = &invalid.metadata;
-    let message = format!("The object cannot be read: {}", invalid.error);
-    let uid = metadata.uid.clone().unwrap_or_default();
-    let current = context.statuses.newest(&uid, metadata.resource_version.as_deref(), None);
-    let generation = metadata.generation;
-    if current.observed_generation == generation && current.observed_generation.is_some() {
+    let namespace = metadata.namespace.clone().unwrap_or_default();
+    let name = metadata.name.clone().unwrap_or_default();
+    let kind = ApiResource::erase::<AnalysisJob>(&());
+    let jobs: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), &namespace, &kind);
+    let read = |source| Error::ReadReference { kind: "AnalysisJob", name: name.clone(), source };
+    let Some(found) = jobs.get_opt(&name).await.map_err(read)? else {
+        return Ok(());
+    };
+    let status = &found.data["status"];
+    let generation = found.metadata.generation;
+    let is_told = status["conditions"].as_array().into_iter().flatten().any(|condition| {
+        condition["reason"] == UNREADABLE && condition["observedGeneration"].as_i64() == generation
+    });
+    if is_told || !status["completionTime"].is_null() || found.metadata.uid != metadata.uid {
         return Ok(());
     }
+    let message = format!("The object cannot be read: {}", invalid.error);
     let desired = [condition::ACCEPTED, condition::READY, condition::COMPLETE]
-        .map(|condition_type| desired(condition_type, false, "Unreadable", &message));
-    let status = AnalysisJobStatus {
-        observed_generation: generation,
-        conditions: conditions::merge(&[], desired.into(), generation, Timestamp::now()),
-        ..AnalysisJobStatus::default()
-    };
-    patch(metadata, &status, context).await?;
+        .map(|condition_type| desired(condition_type, false, UNREADABLE, &message));
+    let conditions = conditions::merge(&[], desired.into(), generation, Timestamp::now());
+    let body = json!({
+        "metadata": { "resourceVersion": found.metadata.resource_version },
+        "status": { "conditions": conditions, "observedGeneration": generation },
+    });
+    context.metrics.wrote(ApiWrite::ApplyStatus);
+    let parameters =
+        PatchParams { field_manager: Some(labels::FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    jobs.patch_status(&name, &parameters, &Patch::Merge(&body)).await.map_err(Error::ApplyStatus)?;
     let object: PartialObjectMeta<AnalysisJob> = metadata.clone().into_response_partial();
-    context.publish(&object, EventType::Warning, "Unreadable", "Reconcile", &message).await;
+    context.publish(&object, EventType::Warning, UNREADABLE, "Reconcile", &message).await;
     Ok(())
 }
 

@@ -66,9 +66,7 @@ pub fn validate(job: &AnalysisJob, observed: &Observed) -> Result<ValidatedAnaly
             limit: SPECIFICATION_LIMIT_BYTES,
         });
     }
-    if observed.job.is_none() {
-        check_references(observed, result_config_map.as_ref())?;
-    }
+    check_references(observed, result_config_map.as_ref())?;
     let (Some(owner_reference), Some(uid)) = (job.controller_owner_ref(&()), job.uid()) else {
         return Err(Rejection::InvalidSpecification(vec!["the object has no uid".to_owned()]));
     };

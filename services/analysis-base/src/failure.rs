@@ -32,7 +32,8 @@ impl Failure {
             FailureReason::MemoryExhausted,
             format!(
                 "The analysis needs more memory than its limit of {} allows, even with temporary files. \
-                 Raise spec.workload.resources.limits.memory, or let the query join, sort or group less at once.",
+                 Create it again with a higher spec.workload.resources.limits.memory, or let the query join, \
+                 sort or group less at once.",
                 Size(limit_bytes)
             ),
         )
@@ -45,8 +46,9 @@ impl Failure {
         Self::new(
             FailureReason::DiskExhausted,
             format!(
-                "The temporary folder{limit} is full. Raise spec.workload.resources.limits.ephemeral-storage, \
-                 or raise the memory limit so that less has to be written to temporary files."
+                "The temporary folder{limit} is full. Create it again with a higher \
+                 spec.workload.resources.limits.ephemeral-storage, or with a higher memory limit, so that less \
+                 has to be written to temporary files."
             ),
         )
     }

@@ -105,7 +105,7 @@ async fn it_is_stopped_at_its_deadline() -> Result<()> {
         assert_eq!(outcome::reason(&job), "DeadlineExceeded", "{}", outcome::in_words(&job));
         assert_eq!(
             outcome::message(&job),
-            "The analysis did not end within its 5 s: raise spec.activeDeadlineSeconds, or make it smaller"
+            "The analysis did not end within its 5 s: create it again with a longer spec.activeDeadlineSeconds, or a smaller analysis"
         );
         Ok(())
     })

@@ -43,7 +43,8 @@ async fn what_does_not_fit_even_so_is_told() -> Result<()> {
         let job = namespace.analyse("exhausted", within("96Mi", sql)).await?;
         assert_eq!(outcome::reason(&job), "MemoryExhausted", "{}", outcome::in_words(&job));
         let expected = "The analysis needs more memory than its limit of 96 MiB allows, even with temporary files. \
-            Raise spec.workload.resources.limits.memory, or let the query join, sort or group less at once.";
+            Create it again with a higher spec.workload.resources.limits.memory, or let the query join, sort or \
+            group less at once.";
         assert_eq!(outcome::message(&job), expected);
         // It would only fail again.
         assert_eq!(job.status.and_then(|status| status.failed_attempts), Some(1));

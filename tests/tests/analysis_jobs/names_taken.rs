@@ -57,7 +57,7 @@ async fn a_config_map_of_somebody_else_is_left_alone() -> Result<()> {
             .await?;
         assert_eq!(
             outcome::message(&job),
-            "ConfigMap `taken-result` exists and does not belong to this AnalysisJob: delete it, or set output.configMap.name"
+            "ConfigMap `taken-result` exists and does not belong to this AnalysisJob: delete it, or create the AnalysisJob again with another output.configMap.name"
         );
         let still_there = namespace.api::<ConfigMap>().get("taken-result").await?;
         assert_eq!(still_there.metadata.resource_version, strange.metadata.resource_version);

@@ -2,45 +2,69 @@
 //! passed on, and the operator does not jump the queue.
 
 use ai_saas_platform_tests::specification::{inline_csv, query, with};
-use ai_saas_platform_tests::{outcome, with_namespace};
-use anyhow::Result;
+use ai_saas_platform_tests::{Namespace, outcome, with_namespace};
+use anyhow::{Context as _, Result};
 use crds::AnalysisJob;
 use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt as _;
 use kube::api::{Patch, PatchParams};
-use serde_json::json;
+use serde_json::{Value, json};
 
 const QUEUE: &str = "kueue.x-k8s.io/queue-name";
+/// Label of the nodes that the queue chooses.
+const FLAVOR: &str = "example.com/flavor";
 
 #[tokio::test]
 async fn a_job_waits_in_its_queue_until_its_turn_has_come() -> Result<()> {
     with_namespace(async |namespace| {
-        let spec =
-            with(query(inline_csv("data", "n\n1\n"), "SELECT n FROM data"), json!({ "suspend": true }));
+        // No node has the label: nothing runs before the queue has seen the Job.
+        let spec = with(
+            query(inline_csv("data", "n\n1\n"), "SELECT n FROM data"),
+            json!({ "suspend": true, "workload": { "nodeSelector": { FLAVOR: "any" } } }),
+        );
         let mut queued = AnalysisJob::new("queued", serde_json::from_value(spec)?);
         queued.labels_mut().insert(QUEUE.to_owned(), "nightly".to_owned());
         namespace.create_object(&queued).await?;
         namespace
             .wait_for_analysis("queued", "to be suspended", |job| outcome::reason(job) == "Suspended")
             .await?;
+        // It is not in the queue, which would start it.
+        assert!(namespace.api::<Job>().get_opt("queued").await?.is_none());
 
-        // The user lets it run; it is the queue's turn to say when.
         namespace.change_analysis("queued", json!({ "spec": { "suspend": false } })).await?;
+        namespace
+            .wait_for_analysis("queued", "to join the queue", |job| outcome::reason(job) == "Pending")
+            .await?;
+        change_job(namespace, json!({ "suspend": true })).await?;
         let job = namespace
             .wait_for_analysis("queued", "to wait in its queue", |job| {
                 outcome::message(job).contains("queue")
             })
             .await?;
         assert_eq!(outcome::message(&job), "Waiting in its queue: a queueing system has suspended the Job");
-        let job = namespace.api::<Job>().get("queued").await?;
+
+        // Whatever wakes the operator, it does not jump the queue.
+        namespace.change_analysis("queued", json!({ "spec": { "backoffLimit": 1 } })).await?;
+        let is_changed = |job: &Job| job.spec.as_ref().is_some_and(|spec| spec.backoff_limit == Some(1));
+        let job = namespace
+            .wait_for::<Job>("queued", "to change", |job| job.is_some_and(is_changed))
+            .await?
+            .context("the Job is gone")?;
         assert_eq!(job.labels().get(QUEUE).map(String::as_str), Some("nightly"));
         assert_eq!(job.spec.and_then(|spec| spec.suspend), Some(true));
 
-        let turn = Patch::Merge(json!({ "spec": { "suspend": false } }));
-        namespace.api::<Job>().patch("queued", &PatchParams::default(), &turn).await?;
+        // Its turn has come. The queue says on which nodes, too.
+        let anywhere = json!({ "spec": { "nodeSelector": { FLAVOR: null } } });
+        change_job(namespace, json!({ "suspend": false, "template": anywhere })).await?;
         let job = namespace.wait_until_ended("queued").await?;
         assert!(outcome::has_succeeded(&job), "{}", outcome::in_words(&job));
         Ok(())
     })
     .await
+}
+
+async fn change_job(namespace: &Namespace, spec: Value) -> Result<()> {
+    let change = Patch::Merge(json!({ "spec": spec }));
+    namespace.api::<Job>().patch("queued", &PatchParams::default(), &change).await?;
+    Ok(())
 }

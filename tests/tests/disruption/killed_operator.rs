@@ -81,12 +81,19 @@ async fn kill_and_wait(namespace: &Namespace, operator: &Operator) -> Result<()>
 }
 
 async fn all_are_right(namespace: &Namespace) -> Result<()> {
-    let all = ListParams::default();
-    for job in namespace.api::<Job>().list(&all).await? {
-        let status = job.status.clone().unwrap_or_default();
+    // The Job controller counts the pods some moments after they have ended.
+    for index in 0..COUNT {
+        let is_counted =
+            |job: &Job| job.status.as_ref().is_some_and(|status| status.completion_time.is_some());
+        let job = namespace
+            .wait_for::<Job>(&name(index), "to be complete", |job| job.is_some_and(is_counted))
+            .await?
+            .with_context(|| format!("Job `{}` is gone", name(index)))?;
+        let status = job.status.unwrap_or_default();
         let counts = (status.succeeded, status.failed.unwrap_or(0));
-        assert_eq!(counts, (Some(1), 0), "succeeded and failed pods of {}", job.name_any());
+        assert_eq!(counts, (Some(1), 0), "succeeded and failed pods of {}", name(index));
     }
+    let all = ListParams::default();
     let results = namespace.api::<ConfigMap>().list(&all.labels(ANALYSIS_JOB)).await?;
     let mut found: BTreeMap<String, String> = results
         .into_iter()

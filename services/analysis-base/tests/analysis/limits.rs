@@ -42,8 +42,9 @@ async fn what_cannot_spill_fails_in_order() {
     assert_eq!(failure.reason, FailureReason::MemoryExhausted);
     assert_eq!(
         failure.message,
-        "The analysis needs more memory than its limit of 72.6 MiB allows, even with temporary files. Raise \
-         spec.workload.resources.limits.memory, or let the query join, sort or group less at once."
+        "The analysis needs more memory than its limit of 72.6 MiB allows, even with temporary files. Create it \
+         again with a higher spec.workload.resources.limits.memory, or let the query join, sort or group less at \
+         once."
     );
 }
 
@@ -56,7 +57,7 @@ async fn a_full_temporary_folder_is_named() {
     let failure = bench.failure(specification(sql)).await;
     assert_eq!(failure.reason, FailureReason::DiskExhausted, "{}", failure.message);
     assert!(
-        failure.message.starts_with("The temporary folder of 8 MiB is full. Raise"),
+        failure.message.starts_with("The temporary folder of 8 MiB is full. Create it again with a higher"),
         "{}",
         failure.message
     );
