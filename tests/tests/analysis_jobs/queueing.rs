@@ -53,7 +53,10 @@ async fn a_job_waits_in_its_queue_until_its_turn_has_come() -> Result<()> {
         assert_eq!(job.labels().get(QUEUE).map(String::as_str), Some("nightly"));
         assert_eq!(job.spec.and_then(|spec| spec.suspend), Some(true));
 
-        // Its turn has come. The queue says on which nodes, too.
+        // Its turn has come. The queue says on which nodes, too, as Kueue does:
+        // the template may be changed of a Job that has not started.
+        let unstarted = Patch::Merge(json!({ "status": { "startTime": null } }));
+        namespace.api::<Job>().patch_status("queued", &PatchParams::default(), &unstarted).await?;
         let anywhere = json!({ "spec": { "nodeSelector": { FLAVOR: null } } });
         change_job(namespace, json!({ "suspend": false, "template": anywhere })).await?;
         let job = namespace.wait_until_ended("queued").await?;
