@@ -18,7 +18,11 @@ pub struct Chart {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 200))]
     pub title: Option<String>,
-    /// What is drawn for each row.
+    /// What is drawn for each row: `bar`, from zero to `yAxis`, those of one
+    /// `xAxis` stacked by `color`; `line`, through the rows in the order of
+    /// `xAxis`, one for each `color`; `area`, a line with the area below it
+    /// filled; `point`, at `xAxis` and `yAxis`; `rect`, a cell of a heat map at
+    /// `xAxis` and `yAxis`, its value shown by `color`.
     pub mark: Mark,
     /// Which columns are drawn.
     pub encoding: Encodings,
@@ -37,11 +41,7 @@ pub struct Chart {
     pub height: Option<u32>,
 }
 
-/// What is drawn for each row: `bar`, from zero to `yAxis`, those of one
-/// `xAxis` stacked by `color`; `line`, through the rows in the order of `xAxis`,
-/// one for each `color`; `area`, a line with the area below it filled; `point`,
-/// at `xAxis` and `yAxis`; `rect`, a cell of a heat map at `xAxis` and `yAxis`,
-/// its value shown by `color`.
+/// What is drawn for each row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Mark {

@@ -14,7 +14,10 @@ use crate::reference::{ClaimPath, SecretReference};
         .message("give exactly one of `configMap`, `persistentVolumeClaim` and `s3`")
 )]
 pub struct Output {
-    /// Format of the result.
+    /// Format of the result: `csv`, with a header; `jsonLines`, one object a
+    /// line; `parquet`, compressed with Zstandard; `arrow`, an IPC file. The
+    /// file is called `result.csv`, `result.jsonl`, `result.parquet` or
+    /// `result.arrow`.
     pub format: OutputFormat,
     /// A ConfigMap that belongs to this AnalysisJob: for results of up to 700
     /// KiB, charts included.
@@ -28,9 +31,7 @@ pub struct Output {
     pub s3: Option<S3Output>,
 }
 
-/// Format of the result: `csv`, with a header; `jsonLines`, one object a line;
-/// `parquet`, compressed with Zstandard; `arrow`, an IPC file. Its file is
-/// `result.csv`, `result.jsonl`, `result.parquet` or `result.arrow`.
+/// Format of a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum OutputFormat {

@@ -146,15 +146,15 @@ pub struct Column {
     /// Name of the column, as in the data.
     #[schemars(length(min = 1, max = 256))]
     pub name: String,
-    /// Type of its values.
+    /// Type of its values: `boolean`; `integer`, of 64 bits; `number`, with a
+    /// floating point, of 64 bits; `decimal`, 38 digits with 10 of them behind
+    /// the point, for money; `string`; `date`, as in 2013-01-31; `timestamp`,
+    /// as in 2013-01-31T05:00:00Z.
     #[serde(rename = "type")]
     pub column_type: ColumnType,
 }
 
-/// Type of the values: `boolean`; `integer`, of 64 bits; `number`, with a
-/// floating point, of 64 bits; `decimal`, 38 digits with 10 of them behind the
-/// point, for money; `string`; `date`, as in 2013-01-31; `timestamp`, as in
-/// 2013-01-31T05:00:00Z.
+/// Type of the values of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum ColumnType {
