@@ -89,6 +89,9 @@ impl<K: Hash + Eq + Clone + Ord> Frequencies<K> {
     /// Takes the same number from every count, so many that half of the
     /// values are gone: what is frequent stays.
     fn forget_rare(&mut self) {
+        if self.counts.is_empty() {
+            return;
+        }
         let mut counts: Vec<u64> = self.counts.values().copied().collect();
         let middle = counts.len() / 2;
         let (_, median, _) = counts.select_nth_unstable(middle);

@@ -48,7 +48,9 @@ pub(super) async fn table(
         .iter()
         .map(|file| {
             let mut url = root.clone();
-            url.set_path(file.path.as_ref());
+            // The engine decodes the address again, and the name of a file may
+            // itself hold what looks encoded (partitions that Spark writes).
+            url.set_path(&file.path.as_ref().replace('%', "%25"));
             ListingTableUrl::try_new(url, None)
         })
         .collect::<Result<Vec<_>, _>>()

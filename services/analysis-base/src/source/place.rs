@@ -187,7 +187,8 @@ async fn in_bucket(source: &Source, uri: &UriSource, secret: Option<Secret>) -> 
     if uri.url.ends_with('/') {
         let mut listing = store.list(Some(&key));
         while let Some(object) = listing.try_next().await.map_err(failed)? {
-            if object.location.filename().is_some_and(|name| has_format(name, source)) {
+            let is_hidden = is_hidden(&object.location, &key);
+            if !is_hidden && object.location.filename().is_some_and(|name| has_format(name, source)) {
                 files.push(SourceFile {
                     name: object.location.to_string(),
                     path: object.location,
@@ -250,6 +251,13 @@ const fn extensions(format: SourceFormat) -> &'static [&'static str] {
         SourceFormat::Parquet => &["parquet"],
         SourceFormat::Arrow => &["arrow", "arrows", "feather", "ipc"],
     }
+}
+
+/// Whether an object below a prefix is no data: as in a folder, what begins
+/// with a dot or an underscore is the work of the program that wrote them, such
+/// as `_delta_log`.
+fn is_hidden(object: &ObjectPath, prefix: &ObjectPath) -> bool {
+    object.prefix_match(prefix).into_iter().flatten().any(|part| part.as_ref().starts_with(['.', '_']))
 }
 
 /// Whether a file of this name in a folder belongs to the source.

@@ -217,8 +217,14 @@ impl TextSource {
                     }
                 }
             });
-            if !thread.await.unwrap_or(false) {
-                return;
+            match thread.await {
+                Ok(true) => {}
+                Ok(false) => return,
+                // What was read so far must not pass for the whole.
+                Err(error) => {
+                    let _ = sender.send(Err(Failure::internal(error))).await;
+                    return;
+                }
             }
         }
     }

@@ -126,3 +126,11 @@ async fn a_profile_can_be_written_in_every_format() {
         assert_eq!(bench.preview(source, sql).await, "c,m,v\na,1.5,1\nb,1.5,1\n", "{format}");
     }
 }
+
+#[tokio::test]
+async fn text_that_begins_with_a_long_value_is_approximate() {
+    let inline = format!("t\n{}\nshort\nshort\n", "long ".repeat(80));
+    let source = json!({"name": "t", "format": "csv", "inline": inline});
+    let rows = profile(&Bench::new(), source, json!({})).await;
+    assert_eq!((&rows[0]["nulls"], &rows[0]["distinct"]), (&json!(0), &json!(2)));
+}
