@@ -126,10 +126,9 @@ fn a_small_container_is_not_killed() {
 }
 
 #[test]
-fn a_query_as_long_as_is_accepted_ends_with_a_summary() {
+fn a_deeply_nested_query_ends_with_a_summary() {
     let bench = Bench::new();
-    let sql = format!("SELECT {} FROM t", vec!["a"; 16_000].join("+"));
-    assert!(sql.len() <= 32_768);
+    let sql = format!("SELECT {} FROM t", vec!["a"; 8_000].join("+"));
     let (output, summary) = end(&bench, start(&bench, &specification(&sql), 1 << 30));
     assert!(matches!(output.status.code(), Some(0 | 65)), "{output:?}");
     assert!(summary.failure.is_none_or(|failure| !failure.is_retryable()), "{}", summary.message);
