@@ -43,6 +43,7 @@ fn running() -> JobState {
         backoff_limit: Some(3),
         active: 1,
         ready: 0,
+        terminating: 0,
         failed: 0,
         started_at: Timestamp::from_second(1_000).ok(),
         end: None,

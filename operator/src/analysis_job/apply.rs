@@ -94,7 +94,7 @@ async fn update(
 }
 
 fn stands_still(job: &JobState) -> bool {
-    job.suspended && job.active == 0 && job.end.is_none()
+    job.suspended && job.active == 0 && job.terminating == 0 && job.end.is_none()
 }
 
 /// Deletes a Job that stands still; the next reconcile creates it from what
@@ -110,7 +110,6 @@ async fn make_anew(prepared: &Prepared, context: &Context) -> Result<Applied, Er
     let Some(found) = jobs.get_opt(name).await.map_err(Error::DeleteJob)? else {
         return Ok(Applied::default());
     };
-    let terminating = found.status.as_ref().and_then(|status| status.terminating).unwrap_or(0);
     let preconditions = Preconditions {
         uid: found.metadata.uid.clone(),
         resource_version: found.metadata.resource_version.clone(),
@@ -118,7 +117,7 @@ async fn make_anew(prepared: &Prepared, context: &Context) -> Result<Applied, Er
     let Some((owner, state)) = observe(found) else {
         return Ok(Applied::default());
     };
-    if terminating > 0 || !stands_still(&state) {
+    if !stands_still(&state) {
         return Ok(Applied { job: Some(remember(context, &owner, state)), ..Applied::default() });
     }
     delete(prepared, name, preconditions, context).await?;

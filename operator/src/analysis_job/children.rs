@@ -41,6 +41,7 @@ struct WatchedJobSpec {
 struct WatchedJobStatus {
     active: Option<i32>,
     ready: Option<i32>,
+    terminating: Option<i32>,
     failed: Option<i32>,
     start_time: Option<Time>,
     completion_time: Option<Time>,
@@ -72,6 +73,8 @@ pub struct JobState {
     pub active: i32,
     /// How many of its pods run.
     pub ready: i32,
+    /// How many of its pods are being removed.
+    pub terminating: i32,
     /// How many of its pods failed.
     pub failed: i32,
     /// When it started.
@@ -114,6 +117,7 @@ impl Child for JobState {
             backoff_limit: spec.backoff_limit,
             active: status.active.unwrap_or(0),
             ready: status.ready.unwrap_or(0),
+            terminating: status.terminating.unwrap_or(0),
             failed: status.failed.unwrap_or(0),
             started_at: status.start_time.map(|time| time.0),
             end,
