@@ -73,7 +73,7 @@ fn reference(definition: &CustomResourceDefinition) -> anyhow::Result<String> {
     for rule in schema.x_kubernetes_validations.iter().flatten() {
         writeln!(text, "Rule: {}.\n", rule.message.as_deref().unwrap_or(&rule.rule))?;
     }
-    writeln!(text, "What its status can say: [reasons](../reasons.md).\n")?;
+    writeln!(text, "What its status can say, and what is limited: [reasons and limits](../reasons.md).\n")?;
     for part in ["spec", "status"] {
         let Some(schema) = schema.properties.as_ref().and_then(|properties| properties.get(part)) else {
             continue;

@@ -125,8 +125,8 @@ async fn make_anew(prepared: &Prepared, context: &Context) -> Result<Applied, Er
 }
 
 /// Creates the Job. A plain create, not an apply: a Job of that name that is
-/// somebody else's, or that ran before, is never taken over.
-/// This also finds out whether there is one, at the cost of no further request.
+/// somebody else's, or that ran before, is never taken over. This also finds
+/// out whether there is one, at the cost of no further request.
 async fn create(prepared: &Prepared, context: &Context) -> Result<Application, Error> {
     let namespace = prepared.validated.namespace.as_str();
     context

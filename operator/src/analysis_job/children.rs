@@ -157,6 +157,12 @@ pub fn with_pods(job: Arc<JobState>, pods: &[Arc<PodState>]) -> Arc<JobState> {
     }
 }
 
+/// The pod that was created last.
+#[must_use]
+pub fn latest<'a>(pods: impl IntoIterator<Item = &'a Arc<PodState>>) -> Option<&'a Arc<PodState>> {
+    pods.into_iter().max_by_key(|pod| (pod.created_at, pod.name.clone()))
+}
+
 fn end(status: &WatchedJobStatus) -> Option<JobEnd> {
     let holds = |condition_type: &str| {
         status

@@ -13,7 +13,9 @@ use kube::api::{ListParams, ObjectMeta};
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
-use super::children::{CONTROLLER_UID, JobEnd, JobState, PodState, WatchedJob, WatchedPod, with_pods};
+use super::children::{
+    CONTROLLER_UID, JobEnd, JobState, PodState, WatchedJob, WatchedPod, latest, with_pods,
+};
 use super::{Error, output_log};
 use crate::children::{Child, Owner};
 use crate::context::Context;
@@ -127,8 +129,7 @@ fn is_explained(end: &JobEnd, pods: &[Arc<PodState>]) -> bool {
     if end.failure.is_none() {
         return pods.iter().any(|pod| exit_code(pod) == Some(0));
     }
-    let latest = pods.iter().max_by_key(|pod| (pod.created_at, pod.name.clone()));
-    latest.is_some_and(|pod| pod.ended.is_some())
+    latest(pods).is_some_and(|pod| pod.ended.is_some())
 }
 
 async fn list_pods(namespace: &str, job: &JobState, context: &Context) -> Result<Vec<Arc<PodState>>, Error> {

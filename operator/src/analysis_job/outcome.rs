@@ -11,7 +11,7 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::api::ObjectMeta;
 
 use super::apply::Applied;
-use super::children::{ContainerEnd, JobEnd, JobState, PodState};
+use super::children::{ContainerEnd, JobEnd, JobState, PodState, latest};
 use super::dereference::{Observed, ResultFiles};
 use super::validate::ValidatedAnalysisJob;
 use crate::labels;
@@ -160,7 +160,7 @@ fn under_way(
     if job.ready > 0 || pods.iter().any(|pod| pod.running_since.is_some()) {
         return Stage::Running;
     }
-    let message = match latest(pods) {
+    let message = match latest(pods).map(AsRef::as_ref) {
         Some(PodState { waiting: Some((reason, message)), .. }) if is_telling(reason) => {
             if message.is_empty() {
                 format!("The pod does not run yet: {reason}")
@@ -303,15 +303,11 @@ fn output(
     Some(OutputStatus { location: s3.url.clone(), config_map: None, files })
 }
 
-fn latest(pods: &[Arc<PodState>]) -> Option<&PodState> {
-    pods.iter().map(AsRef::as_ref).max_by_key(|pod| (pod.created_at, pod.name.clone()))
-}
-
 /// How the last pod ended; one that ended well counts over all others.
 fn latest_end(pods: &[Arc<PodState>]) -> Option<ContainerEnd> {
     let ended = || pods.iter().filter(|pod| pod.ended.is_some());
     let well = ended().find(|pod| pod.ended.as_ref().is_some_and(|end| end.exit_code == 0));
-    let last = || ended().max_by_key(|pod| (pod.created_at, pod.name.clone()));
+    let last = || latest(ended());
     well.or_else(last).and_then(|pod| pod.ended.clone())
 }
 

@@ -19,11 +19,10 @@ use crds::analysis::RunSummary;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Namespace;
-use kube::api::{ApiResource, DeleteParams, DynamicObject, ObjectMeta, PartialObjectMeta, PostParams};
+use kube::api::{ApiResource, DeleteParams, DynamicObject, NotUsed, Object, PartialObjectMeta, PostParams};
 use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, Client, Resource};
+use kube::{Api, Client};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 /// Objects of each kind, unless told otherwise by the first argument.
@@ -56,20 +55,23 @@ async fn main() -> Result<()> {
     let idle = Figures::read(&client).await?;
     println!("operator at rest: {} MB", megabytes(idle.resident));
 
-    let smallest = phase::<AnyJob>(&client, SMALLEST_JOBS, count, smallest_job).await?;
+    let jobs = ApiResource::erase::<Job>(&());
+    let smallest = phase(&client, SMALLEST_JOBS, &jobs, count, smallest_job).await?;
     println!("{count} smallest Jobs: {}", told(count, smallest));
     // Each phase begins with an empty cluster: what is left of others makes
     // the control plane slower.
     clean(&client, SMALLEST_JOBS).await?;
     let job = same_job(&client).await?;
-    let same = phase::<AnyJob>(&client, SAME_JOBS, count, |index| named(&job, index)).await?;
+    let same = phase(&client, SAME_JOBS, &jobs, count, |index| named(&job, index)).await?;
     println!("{count} Jobs like those of AnalysisJobs: {}", told(count, same));
     clean(&client, TEMPLATE).await?;
     clean(&client, SAME_JOBS).await?;
 
     let before = Figures::read(&client).await?;
-    let own =
-        phase::<AnyAnalysisJob>(&client, ANALYSIS_JOBS, count, |index| named(&analysis_job(), index)).await?;
+    let own = phase(&client, ANALYSIS_JOBS, &ApiResource::erase::<AnalysisJob>(&()), count, |index| {
+        named(&analysis_job(), index)
+    })
+    .await?;
     let after = Figures::read(&client).await?;
     println!("{count} AnalysisJobs: {}", told(count, own));
     println!("their rate beside that of the smallest Jobs: {:.2}", ratio(smallest, own));
@@ -90,24 +92,9 @@ async fn main() -> Result<()> {
     clean(&client, ANALYSIS_JOBS).await
 }
 
-/// A Job, as far as matters here: a watch that decodes little leaves the
-/// processors to what is measured.
-#[derive(Clone, Debug, Deserialize, Resource)]
-#[resource(inherit = Job)]
-struct AnyJob {
-    metadata: ObjectMeta,
-    #[serde(default)]
-    status: Ending,
-}
-
-/// An AnalysisJob, as far as matters here.
-#[derive(Clone, Debug, Deserialize, Resource)]
-#[resource(inherit = AnalysisJob)]
-struct AnyAnalysisJob {
-    metadata: ObjectMeta,
-    #[serde(default)]
-    status: Ending,
-}
+/// A Job or an AnalysisJob, as far as matters here: a watch that decodes little
+/// leaves the processors to what is measured.
+type Run = Object<NotUsed, Ending>;
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -115,44 +102,23 @@ struct Ending {
     completion_time: Option<String>,
 }
 
-trait Finishes {
-    fn is_complete(&self) -> bool;
-}
-
-impl Finishes for AnyJob {
-    fn is_complete(&self) -> bool {
-        self.status.completion_time.is_some()
-    }
-}
-
-impl Finishes for AnyAnalysisJob {
-    fn is_complete(&self) -> bool {
-        self.status.completion_time.is_some()
-    }
+fn is_complete(run: &Run) -> bool {
+    run.status.as_ref().is_some_and(|status| status.completion_time.is_some())
 }
 
 /// Creates objects, waits until all are complete, and tells how long it took
 /// from the first creation.
-async fn phase<K>(
+async fn phase(
     client: &Client,
     namespace: &str,
+    kind: &ApiResource,
     count: usize,
     object: impl Fn(usize) -> Value,
-) -> Result<Duration>
-where
-    K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
-        + Finishes
-        + DeserializeOwned
-        + Clone
-        + std::fmt::Debug
-        + Send
-        + 'static,
-{
+) -> Result<Duration> {
     create_namespace(client, namespace).await?;
-    let completed =
-        completions(watcher(Api::<K>::namespaced(client.clone(), namespace), watcher::Config::default()));
-    let api: Api<DynamicObject> =
-        Api::namespaced_with(client.clone(), namespace, &ApiResource::erase::<K>(&()));
+    let runs: Api<Run> = Api::namespaced_with(client.clone(), namespace, kind);
+    let completed = completions(watcher(runs, watcher::Config::default()));
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, kind);
     let begun = Instant::now();
     let create = async {
         stream::iter((0..count).map(object))
@@ -183,16 +149,10 @@ where
 
 /// One item for each object that completes. A watch that breaks off starts
 /// again.
-fn completions<K>(events: impl Stream<Item = watcher::Result<watcher::Event<K>>>) -> impl Stream<Item = ()>
-where
-    K: Resource<DynamicType = ()> + Finishes + Clone,
-{
+fn completions(events: impl Stream<Item = watcher::Result<watcher::Event<Run>>>) -> impl Stream<Item = ()> {
     let mut seen = HashSet::new();
-    events.default_backoff().applied_objects().filter_map(move |object| {
-        let is_new = object
-            .ok()
-            .filter(Finishes::is_complete)
-            .is_some_and(|object| seen.insert(object.meta().name.clone()));
+    events.default_backoff().applied_objects().filter_map(move |run| {
+        let is_new = run.ok().filter(is_complete).is_some_and(|run| seen.insert(run.metadata.name));
         async move { is_new.then_some(()) }
     })
 }
