@@ -4,15 +4,18 @@
 //!   place      where the data is → a store and the files in it
 //!   records    bytes → chunks that end where a record ends
 //!   csv, json  a chunk → record batches; the schema; what is wrong in which line
+//!   values     JSON values as values of their columns' types
 //!   text       all of that as a table that is read in a stream, on all cores
-//!   columnar   Parquet and Arrow, read by the engine itself
+//!   columnar   Parquet and Arrow, read by the engine itself (through engine_store)
+//!   columns    the columns that such files have together
 //! ```
 
 mod bytes;
 mod columnar;
-mod counting;
+mod columns;
 mod csv;
 mod download;
+mod engine_store;
 mod error;
 mod json;
 mod place;
@@ -20,7 +23,9 @@ mod records;
 mod secret;
 mod store;
 mod text;
+mod values;
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -37,14 +42,37 @@ pub(crate) use store::{Bucket, open_bucket};
 use crate::environment::Environment;
 use crate::failure::Failure;
 
-/// How far a run has read.
-#[derive(Debug, Default)]
+/// Is told of a step before it begins.
+type Tell = Box<dyn Fn(&str) + Send + Sync>;
+
+/// How far a run has come.
+#[derive(Default)]
 pub struct Progress {
     rows: AtomicU64,
     bytes: AtomicU64,
+    tell: Option<Tell>,
+}
+
+impl fmt::Debug for Progress {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Progress").field("rows", &self.rows).field("bytes", &self.bytes).finish()
+    }
 }
 
 impl Progress {
+    /// Progress that is told of each step before it begins.
+    #[must_use]
+    pub fn telling(tell: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        Self { tell: Some(Box::new(tell)), ..Self::default() }
+    }
+
+    /// A step begins: what the run does, in words that follow "while it".
+    pub(crate) fn begin(&self, step: &str) {
+        if let Some(tell) = &self.tell {
+            tell(step);
+        }
+    }
+
     pub(crate) fn add_rows(&self, rows: usize) {
         self.rows.fetch_add(rows as u64, Ordering::Relaxed);
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crds::analysis::Compression;
 use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
 use datafusion::error::DataFusionError;
-use object_store::{GetResultPayload, ObjectStore, ObjectStoreExt};
+use object_store::{GetOptions, GetResultPayload, ObjectStore, ObjectStoreExt};
 use tokio::sync::mpsc;
 
 use super::place::{Place, SourceFile};
@@ -109,8 +109,12 @@ async fn fetch_blocks(
     let mut start = 0;
     while start < file.size {
         let end = (start + BLOCK_BYTES).min(file.size);
-        let block =
-            store.get_range(&file.path, start..end).await.map_err(|error| store_failure(&what, &error));
+        let range = GetOptions::new().with_range(Some(start..end));
+        let block = match file.get(store.as_ref(), range).await {
+            Ok(result) => result.bytes().await,
+            Err(error) => Err(error),
+        };
+        let block = block.map_err(|error| store_failure(&what, &error));
         let failed = block.is_err();
         // An error here means that nobody reads any more.
         if sender.send(block).await.is_err() || failed {

@@ -1,6 +1,7 @@
 //! CSV: the schema that a sample suggests, chunks to record batches, and
 //! which value in which line is wrong when that fails.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use crds::analysis::{ColumnType, Source};
@@ -16,6 +17,8 @@ use regex::Regex;
 
 use super::SourceError;
 use super::records::{Chunk, Framing};
+use super::text::MOST_COLUMNS;
+use super::values::has_leading_zero;
 use crate::failure::listed;
 use crate::summary::cut;
 
@@ -105,6 +108,11 @@ impl Dialect {
         value.is_empty() || self.null_values.iter().any(|null| null == value)
     }
 
+    /// Whether there is more than a header.
+    pub(super) fn has_rows(&self, sample: &Chunk) -> bool {
+        self.reader(&sample.bytes).byte_records().nth(usize::from(self.header)).is_some()
+    }
+
     /// The schema that the first rows suggest; columns whose types are given keep those.
     pub(super) fn schema(
         &self,
@@ -134,15 +142,18 @@ impl Dialect {
             .infer_schema(sample.bytes.as_slice(), None)
             .map_err(|error| self.diagnose(&Schema::empty(), sample, self.header, source, file, &error))?
             .0;
+        let codes = self.codes(&suggested, sample);
         let fields: Vec<Field> = names
             .iter()
             .zip(suggested.fields())
-            .map(|(name, suggested)| {
+            .zip(codes)
+            .map(|((name, suggested), is_code)| {
                 let given = source.columns.iter().find(|column| column.name == *name);
                 let data_type = match (given, suggested.data_type()) {
                     (Some(column), _) => data_type(column.column_type),
                     // No value in the sample: text can hold whatever follows.
                     (None, DataType::Null) => DataType::Utf8,
+                    (None, _) if is_code => DataType::Utf8,
                     (None, DataType::Timestamp(..)) => timestamp(),
                     (None, other) => other.clone(),
                 };
@@ -152,12 +163,36 @@ impl Dialect {
         Ok(Arc::new(Schema::new(fields)))
     }
 
+    /// Which columns of numbers have a value such as `01234`. They are codes,
+    /// for example zip codes, and lose their zeros as numbers.
+    fn codes(&self, suggested: &Schema, sample: &Chunk) -> Vec<bool> {
+        let mut codes = vec![false; suggested.fields().len()];
+        for record in self.reader(&sample.bytes).byte_records().skip(usize::from(self.header)).flatten() {
+            for ((code, field), value) in codes.iter_mut().zip(suggested.fields()).zip(&record) {
+                if !*code && field.data_type().is_numeric() {
+                    let text = std::str::from_utf8(value).unwrap_or_default();
+                    *code = has_leading_zero(text) && !self.is_null(text);
+                }
+            }
+        }
+        codes
+    }
+
     fn names(&self, source: &Source, file: &str, sample: &Chunk) -> Result<Vec<String>, SourceError> {
         let Some(first) = self.reader(&sample.bytes).byte_records().next() else {
             return Err(SourceError::data(&source.name, file, "the file is empty"));
         };
         let first = first.map_err(|error| SourceError::data(&source.name, file, error.to_string()))?;
+        if first.len() > MOST_COLUMNS {
+            let problem = format!(
+                "there are {} columns, and at most {MOST_COLUMNS} can be read. Check `csv.delimiter`, and whether \
+                 line breaks are missing",
+                first.len()
+            );
+            return Err(SourceError::data(&source.name, format!("{file} line 1"), problem));
+        }
         let mut names = Vec::with_capacity(first.len());
+        let mut known = HashSet::with_capacity(first.len());
         for (index, value) in first.iter().enumerate() {
             let name = std::str::from_utf8(value)
                 .map_err(|_| SourceError::data(&source.name, format!("{file} line 1"), NOT_UTF8))?
@@ -167,7 +202,7 @@ impl Dialect {
             } else {
                 name.to_owned()
             };
-            if names.contains(&name) {
+            if !known.insert(name.clone()) {
                 return Err(SourceError::data(
                     &source.name,
                     format!("{file} line 1"),
@@ -308,7 +343,7 @@ fn wrong_type(column: &str, value: &str, data_type: &DataType, source: &Source) 
 }
 
 /// A type in words, with its article.
-fn type_name(data_type: &DataType) -> &'static str {
+pub(super) fn type_name(data_type: &DataType) -> &'static str {
     match data_type {
         DataType::Boolean => "true or false",
         DataType::Int64 => "whole numbers (integer)",

@@ -62,7 +62,20 @@ impl From<SourceError> for Failure {
 #[must_use]
 pub fn store_failure(what: &str, error: &object_store::Error) -> Failure {
     use object_store::Error;
+    // The store that the engine reads from has already said it, with the name of the file.
+    if let Error::Generic { source, .. } = error
+        && let Some(failure) = source.downcast_ref::<Failure>()
+    {
+        return failure.clone();
+    }
     match error {
+        Error::Precondition { .. } => Failure::new(
+            FailureReason::SourceUnavailable,
+            format!(
+                "Reading {what} failed: the file changed while it was read. Run the analysis when nothing \
+                 writes to the file."
+            ),
+        ),
         Error::NotFound { path, .. } => Failure::new(
             FailureReason::SourceNotFound,
             format!("Reading {what} failed: `{path}` is not there."),

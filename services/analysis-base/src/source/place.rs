@@ -1,14 +1,14 @@
 //! Where the data of a source is.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crds::analysis::{Compression, Source, SourceFormat, UriSource};
 use futures::TryStreamExt;
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path as ObjectPath;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::{Error, GetOptions, GetResult, GetResultPayload, ObjectMeta, ObjectStore, ObjectStoreExt};
 
 use super::{Bucket, Downloads, Progress, Secret, SourceError, download, open_bucket, store_failure};
 use crate::environment::Environment;
@@ -37,6 +37,44 @@ pub(super) struct SourceFile {
     /// In the store.
     pub(super) path: ObjectPath,
     pub(super) size: u64,
+    /// What the store said of the file when this run read it first.
+    first_read: Arc<OnceLock<ObjectMeta>>,
+}
+
+impl SourceFile {
+    fn new(name: String, path: ObjectPath, size: u64) -> Self {
+        Self { name, path, size, first_read: Arc::default() }
+    }
+
+    /// Reads from the file, which has to be what it was when this run read it first.
+    ///
+    /// # Errors
+    /// [`Error::Precondition`] if the file has changed since.
+    pub(super) async fn get(
+        &self,
+        store: &dyn ObjectStore,
+        options: GetOptions,
+    ) -> object_store::Result<GetResult> {
+        let first = self.first_read.get().and_then(|first| first.e_tag.clone());
+        // A weak tag meets no condition.
+        let condition = first.filter(|tag| !tag.starts_with("W/"));
+        let result = store.get_opts(&self.path, options.with_if_match(condition)).await?;
+        let mut found = result.meta.clone();
+        if matches!(result.payload, GetResultPayload::File(..)) {
+            // It has the number of the inode, which some network file systems change.
+            found.e_tag = None;
+        }
+        let first = self.first_read.get_or_init(|| found.clone());
+        // Not every store keeps to the condition, and some have no tags to state it with.
+        let same = match (&first.e_tag, &found.e_tag) {
+            (None, None) => first.last_modified == found.last_modified,
+            (first, found) => first == found,
+        };
+        if same && found.size == self.size {
+            return Ok(result);
+        }
+        Err(Error::Precondition { path: self.path.to_string(), source: "the file has changed".into() })
+    }
 }
 
 /// Finds the files of a source. Those of a folder come in the order of their names.
@@ -91,7 +129,7 @@ async fn inline(text: &str) -> Result<Place, Failure> {
         .put(&path, text.to_owned().into_bytes().into())
         .await
         .map_err(|error| store_failure("inline data", &error))?;
-    let file = SourceFile { name: "inline data".to_owned(), path, size };
+    let file = SourceFile::new("inline data".to_owned(), path, size);
     Ok(Place { store: Arc::new(store), files: vec![file], counts: true, remote: false })
 }
 
@@ -107,7 +145,7 @@ fn local(source: &Source, root: &Path, files: Vec<(String, PathBuf)>) -> Result<
             let path = ObjectPath::parse(&relative).map_err(|error| {
                 specification(format!("the file name `{relative}` cannot be used: {error}"))
             })?;
-            Ok(SourceFile { name, path, size })
+            Ok(SourceFile::new(name, path, size))
         })
         .collect::<Result<_, SourceError>>()?;
     Ok(Place { store: Arc::new(store), files, counts: true, remote: false })
@@ -180,20 +218,15 @@ async fn in_bucket(source: &Source, uri: &UriSource, secret: Option<Secret>) -> 
     let bucket =
         Bucket { url: &uri.url, endpoint: uri.endpoint.as_deref(), region: uri.region.as_deref(), secret };
     let (store, key) = open_bucket(&bucket)?;
-    let failed = |error: object_store::Error| {
-        store_failure(&format!("source `{}` ({})", source.name, uri.url), &error)
-    };
+    let failed = |error: Error| store_failure(&format!("source `{}` ({})", source.name, uri.url), &error);
     let mut files = Vec::new();
     if uri.url.ends_with('/') {
         let mut listing = store.list(Some(&key));
         while let Some(object) = listing.try_next().await.map_err(failed)? {
             let is_hidden = is_hidden(&object.location, &key);
             if !is_hidden && object.location.filename().is_some_and(|name| has_format(name, source)) {
-                files.push(SourceFile {
-                    name: object.location.to_string(),
-                    path: object.location,
-                    size: object.size,
-                });
+                let name = object.location.to_string();
+                files.push(SourceFile::new(name, object.location, object.size));
             }
             if files.len() > MOST_FILES {
                 return Err(too_many(source, &uri.url).into());
@@ -209,7 +242,7 @@ async fn in_bucket(source: &Source, uri: &UriSource, secret: Option<Secret>) -> 
         files.sort_by(|one, other| one.path.cmp(&other.path));
     } else {
         let object = store.head(&key).await.map_err(failed)?;
-        files.push(SourceFile { name: uri.url.clone(), path: key, size: object.size });
+        files.push(SourceFile::new(uri.url.clone(), key, object.size));
     }
     Ok(Place { store, files, counts: true, remote: true })
 }

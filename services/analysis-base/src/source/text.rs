@@ -35,6 +35,8 @@ use crate::failure::{Failure, Size};
 const CHUNK_BYTES: usize = 512 << 10;
 /// Text from which the types of columns are taken.
 const SAMPLE_BYTES: usize = 1 << 20;
+/// Most columns. More are a sign of data that are not what they are said to be.
+pub(super) const MOST_COLUMNS: usize = 10_000;
 
 /// How the text is parsed.
 #[derive(Clone, Debug)]
@@ -55,7 +57,7 @@ struct TextSource {
     progress: Arc<Progress>,
 }
 
-/// Makes a CSV or JSON-lines source a table; reads the beginning of its first file.
+/// Makes a CSV or JSON-lines source a table; reads the beginning of its first file with rows.
 pub(super) async fn table(
     source: &Source,
     place: Place,
@@ -67,10 +69,16 @@ pub(super) async fn table(
         _ => Parser::Csv(Dialect::new(source)?),
     };
     let compression = place::compression(source);
-    let (file, sample) = sample(source, &place, &parser, compression).await?;
+    let Sample { file, chunk, header } = sample(source, &place, &parser, compression).await?;
     let schema = match &parser {
-        Parser::Csv(dialect) => dialect.schema(source, &file, &sample)?,
-        Parser::JsonLines => json::schema(source, &file, &sample)?,
+        Parser::Csv(dialect) => {
+            if let Some((first, header)) = &header {
+                let expected = dialect.schema(source, first, header)?;
+                dialect.check_header(source, &file, &chunk, &expected)?;
+            }
+            dialect.schema(source, &file, &chunk)?
+        }
+        Parser::JsonLines => json::schema(source, &file, &chunk)?,
     };
     let shared = TextSource {
         source: source.clone(),
@@ -84,13 +92,22 @@ pub(super) async fn table(
     Ok(Arc::new(TextTable(Arc::new(shared))))
 }
 
-/// The beginning of the first file that has one.
+/// The beginning of a file.
+struct Sample {
+    file: String,
+    chunk: Chunk,
+    /// The file before it that is not empty, but has only a header, and its beginning.
+    header: Option<(String, Chunk)>,
+}
+
+/// The beginning of the first file that has rows; without one, of the first that is not empty.
 async fn sample(
     source: &Source,
     place: &Place,
     parser: &Parser,
     compression: Compression,
-) -> Result<(String, Chunk), Failure> {
+) -> Result<Sample, Failure> {
+    let mut header = None;
     for file in &place.files {
         let reader = bytes::open(place, file, compression, &source.name, None).await?;
         let name = file.name.clone();
@@ -101,11 +118,19 @@ async fn sample(
         match result {
             Ok(Some(chunk)) if !chunk.bytes.trim_ascii().is_empty() => {
                 check_magic(source, &name, &chunk)?;
-                return Ok((name, chunk));
+                if parser.has_rows(&chunk) {
+                    return Ok(Sample { file: name, chunk, header });
+                }
+                if header.is_none() {
+                    header = Some((name, chunk));
+                }
             }
             Ok(_) => {}
             Err(error) => return Err(chunk_failure(&error, source, &name, compression)),
         }
+    }
+    if let Some((file, chunk)) = header {
+        return Ok(Sample { file, chunk, header: None });
     }
     let name = place.files.first().map_or("", |file| file.name.as_str());
     Err(SourceError::data(&source.name, name, "the file is empty").into())
@@ -148,6 +173,13 @@ impl Parser {
         match self {
             Self::Csv(dialect) => dialect.framing(),
             Self::JsonLines => Framing::Lines,
+        }
+    }
+
+    fn has_rows(&self, sample: &Chunk) -> bool {
+        match self {
+            Self::Csv(dialect) => dialect.has_rows(sample),
+            Self::JsonLines => true,
         }
     }
 }

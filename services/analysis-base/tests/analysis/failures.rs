@@ -13,6 +13,10 @@ fn on_claim(path: &str, format: &str) -> Value {
     json!({"name": "t", "format": format, "persistentVolumeClaim": {"claimName": "data", "path": path}})
 }
 
+fn typed_json(text: &str, column_type: &str) -> Value {
+    json!({"name": "t", "format": "jsonLines", "inline": text, "columns": [{"name": "a", "type": column_type}]})
+}
+
 fn query(source: Value, sql: &str) -> Value {
     json!({"sources": [source], "sql": sql})
 }
@@ -33,6 +37,8 @@ async fn messages() {
     bench.put("cut.csv.gz", &gzip[..gzip.len() / 2]);
     bench.put("one/1.csv", "a,b\n1,2\n");
     bench.put("one/2.csv", "a,c\n1,2\n");
+    bench.put("head/1.csv", "a,b\n");
+    bench.put("head/2.csv", "a,c\n1,2\n");
     bench.put("none/readme", "");
     bench.put("plain.csv.gz", "column\n1\n2\n3\n4\n5\n6\n");
     let gzipped = |path: &str| {
@@ -118,6 +124,41 @@ async fn messages() {
             all(on_claim("one", "csv")),
             InvalidData,
             "Source `t`, one/2.csv: its columns are a, c where the first file has a, b.",
+        ),
+        (
+            all(on_claim("head", "csv")),
+            InvalidData,
+            "Source `t`, head/2.csv: its columns are a, c where the first file has a, b.",
+        ),
+        (
+            all(typed_json("{\"a\": 1}\n{\"a\": 1.99}\n", "integer")),
+            InvalidData,
+            "Source `t`, inline data line 2: column `a` is to be whole numbers (integer) but has the value `1.99`. Change its type under `columns`.",
+        ),
+        (
+            all(typed_json("{\"a\": 18446744073709551615}\n", "integer")),
+            InvalidData,
+            "Source `t`, inline data line 1: column `a` is to be whole numbers (integer) but has the value `18446744073709551615`. Change its type under `columns`.",
+        ),
+        (
+            all(typed_json("{\"a\": true}\n", "number")),
+            InvalidData,
+            "Source `t`, inline data line 1: column `a` is to be numbers (number) but has the value `true`. Change its type under `columns`.",
+        ),
+        (
+            all(typed_json("{\"a\": 0.12345678901}\n", "decimal")),
+            InvalidData,
+            "Source `t`, inline data line 1: column `a` is to be decimal numbers (decimal) but has the value `0.12345678901`. Change its type under `columns`.",
+        ),
+        (
+            all(typed_json("{\"a\": null}\n{\"a\": 1704067200}\n", "timestamp")),
+            InvalidData,
+            "Source `t`, inline data line 2: column `a` is to be points in time (timestamp) but has the number `1704067200`. Write it as text, as in 2013-01-31 or 2013-01-31T05:00:00Z, or make it an integer under `columns` and convert it in the query, for example with to_timestamp_millis.",
+        ),
+        (
+            all(typed_json("{\"a\": 20240101}\n", "date")),
+            InvalidData,
+            "Source `t`, inline data line 1: column `a` is to be dates (date) but has the number `20240101`. Write it as text, as in 2013-01-31 or 2013-01-31T05:00:00Z, or make it an integer under `columns` and convert it in the query, for example with to_timestamp_millis.",
         ),
         (
             all(json!({"name": "t", "format": "jsonLines", "inline": "{\"a\": 1}\n[1]\n"})),
@@ -332,4 +373,24 @@ async fn a_config_map_has_a_limit() {
         "The result is larger than the 700 KiB that fit into a ConfigMap. Select less, write `format: parquet`, or put the \
          result on a persistentVolumeClaim or in s3."
     );
+}
+
+#[tokio::test]
+async fn numbers_behind_the_sample_are_not_cut() {
+    let bench = Bench::new();
+    for (last, start) in [
+        (
+            "{\"a\": 1.99, \"l\": [1]}",
+            "Source `t`, t.jsonl line 70001: column `a` has the value `1.99`, but its first rows are whole numbers \
+             (integer). Give its type under `columns`.",
+        ),
+        (
+            "{\"a\": 1, \"l\": [1.99]}",
+            "Source `t`, t.jsonl line 70001: column `l` has the value `[1.99]`, which is not of the type List(",
+        ),
+    ] {
+        bench.put("t.jsonl", format!("{}{last}\n", "{\"a\": 1, \"l\": [1]}\n".repeat(70_000)));
+        let specification = query(on_claim("t.jsonl", "jsonLines"), "SELECT sum(a) a, sum(l[1]) l FROM t");
+        starts(&bench, specification, InvalidData, start).await;
+    }
 }

@@ -230,3 +230,127 @@ async fn large_files_keep_their_order_and_rows() {
     assert_eq!(run.outcome.preview, "n,s,d\n200000,19999900000,200000\n");
     assert_eq!((run.rows_read, run.bytes_read), (200_000, text.len() as u64));
 }
+
+fn json_lines_source(text: &str, columns: Value) -> Value {
+    json!({"name": "t", "format": "jsonLines", "inline": text, "columns": columns})
+}
+
+#[tokio::test]
+async fn json_lines_keep_the_order_of_their_keys() {
+    let source =
+        json_lines_source("{\"b\": 1, \"a\": 2}\n{\"c\": {\"z\": 1}, \"a\": 3, \"B\": 4}\n", json!([]));
+    let preview = Bench::new().preview(source, "SELECT * FROM t").await;
+    assert_eq!(preview.lines().next(), Some("b,a,c,B"));
+}
+
+#[tokio::test]
+async fn json_values_are_taken_exactly_or_not_at_all() {
+    let bench = Bench::new();
+    let cases = [
+        (
+            "whole numbers, however they are written",
+            json_lines_source(
+                "{\"a\": 1.0}\n{\"a\": \"2\"}\n{\"a\": 1e3}\n{\"a\": null}\n",
+                json!([{"name": "a", "type": "integer"}]),
+            ),
+            "SELECT sum(a) s FROM t",
+            "s\n1003\n",
+        ),
+        (
+            "more than 64 bits",
+            json_lines_source("{\"a\": 18446744073709551615}\n{\"a\": 1}\n", json!([])),
+            "SELECT a, arrow_typeof(a) y FROM t",
+            "a,y\n18446744073709551615,Utf8\n1,Utf8\n",
+        ),
+        (
+            "decimal numbers",
+            json_lines_source(
+                "{\"a\": 1234567890123456789.0000000001}\n",
+                json!([{"name": "a", "type": "decimal"}]),
+            ),
+            "SELECT a FROM t",
+            "a\n1234567890123456789.0000000001\n",
+        ),
+        (
+            "points in time",
+            json_lines_source(
+                "{\"a\": \"2013-01-01T05:00:00Z\", \"b\": \"2013-01-01\"}\n",
+                json!([{"name": "a", "type": "timestamp"}, {"name": "b", "type": "date"}]),
+            ),
+            "SELECT a, b FROM t",
+            "a,b\n2013-01-01T05:00:00Z,2013-01-01\n",
+        ),
+    ];
+    for (name, source, sql, expected) in cases {
+        assert_eq!(bench.preview(source, sql).await, expected, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn codes_with_leading_zeros_are_text() {
+    let bench = Bench::new();
+    let text = "zip,n,x,m\n99999,0,-0.5,5\n01234,10,0.5,-01\n";
+    let types =
+        "SELECT arrow_typeof(zip) z, arrow_typeof(n) n, arrow_typeof(x) x, arrow_typeof(m) m FROM t LIMIT 1";
+    assert_eq!(bench.preview(inline(text, json!({})), types).await, "z,n,x,m\nUtf8,Int64,Float64,Utf8\n");
+    let zips = "SELECT zip FROM t";
+    assert_eq!(bench.preview(inline(text, json!({})), zips).await, "zip\n99999\n01234\n");
+    let mut given = inline(text, json!({}));
+    given["columns"] = json!([{"name": "zip", "type": "integer"}]);
+    assert_eq!(bench.preview(given, zips).await, "zip\n99999\n1234\n");
+}
+
+#[tokio::test]
+async fn types_are_taken_from_the_first_file_with_rows() {
+    let bench = Bench::new();
+    bench.put("days/1.csv", "a,b\n");
+    bench.put("days/2.csv", "");
+    bench.put("days/3.csv", "a,b\n2,x\n");
+    let source =
+        json!({"name": "t", "format": "csv", "persistentVolumeClaim": {"claimName": "data", "path": "days"}});
+    assert_eq!(bench.preview(source, "SELECT sum(a) s, max(b) m FROM t").await, "s,m\n2,x\n");
+}
+
+/// A file that an analysis writes.
+pub(crate) async fn written(format: &str, sql: &str) -> Vec<u8> {
+    let bench = Bench::new();
+    let run = bench
+        .run(json!({"sources": [inline("a\n1\n", json!({}))], "sql": sql,
+            "output": {"format": format, "persistentVolumeClaim": {"claimName": "data", "path": "out"}}}))
+        .await
+        .expect("run");
+    std::fs::read(bench.output(&run.outcome.files[0].name)).expect("file")
+}
+
+#[tokio::test]
+async fn the_columns_of_all_files_are_read() {
+    for format in ["parquet", "arrow"] {
+        let bench = Bench::new();
+        bench.put(&format!("in/1.{format}"), written(format, "SELECT CAST(1 AS int) AS a, 'x' AS b").await);
+        bench.put(&format!("in/2.{format}"), written(format, "SELECT 'y' AS b, 2.5 AS late, 2 AS a").await);
+        bench.put(&format!("in/3.{format}"), written(format, "SELECT CAST(3 AS int) AS a, 'z' AS b").await);
+        let source = json!({"name": "t", "format": format,
+            "persistentVolumeClaim": {"claimName": "data", "path": "in"}});
+        let preview = bench.preview(source, "SELECT * FROM t ORDER BY a").await;
+        assert_eq!(preview, "a,b,late\n1,x,\n2,y,2.5\n3,z,\n", "{format}");
+    }
+}
+
+#[tokio::test]
+async fn files_with_different_types_are_named() {
+    for format in ["parquet", "arrow"] {
+        let bench = Bench::new();
+        bench.put(&format!("in/1.{format}"), written(format, "SELECT 1 AS a").await);
+        bench.put(&format!("in/2.{format}"), written(format, "SELECT 'x' AS a").await);
+        let source = json!({"name": "t", "format": format,
+            "persistentVolumeClaim": {"claimName": "data", "path": "in"}});
+        let failure = bench.failure(json!({"sources": [source], "sql": "SELECT * FROM t"})).await;
+        let start = format!("Source `t`, in/2.{format}: column `a` is of the type Utf8");
+        assert!(failure.message.starts_with(&start), "{}", failure.message);
+        let end = format!(
+            " here, but Int64 in in/1.{format}. Write it with one type, or read the files as two sources and cast it \
+             in the query."
+        );
+        assert!(failure.message.ends_with(&end), "{}", failure.message);
+    }
+}

@@ -62,3 +62,31 @@ async fn a_full_temporary_folder_is_named() {
         failure.message
     );
 }
+
+#[tokio::test]
+async fn columns_without_end_are_refused() {
+    let bench = Bench::new();
+    let names: Vec<String> = (0..1_000_000).map(|number| format!("c{number}")).collect();
+    bench.put("t.csv", names.join(","));
+    let keys: Vec<String> = (0..20_000).map(|number| format!("\"k{number}\": 1")).collect();
+    bench.put("t.jsonl", format!("{{{}}}\n", keys.join(", ")));
+    let cases = [
+        (
+            "csv",
+            "t.csv",
+            "Source `t`, t.csv line 1: there are 1000000 columns, and at most 10000 can be read. Check \
+             `csv.delimiter`, and whether line breaks are missing.",
+        ),
+        (
+            "jsonLines",
+            "t.jsonl",
+            "Source `t`, t.jsonl: its rows have 20000 different keys, and at most 10000 columns can be read. Write \
+             keys that change from row to row as values.",
+        ),
+    ];
+    for (format, path, message) in cases {
+        let source = json!({"name": "t", "format": format, "persistentVolumeClaim": {"claimName": "data", "path": path}});
+        let failure = bench.failure(json!({"sources": [source], "sql": "SELECT 1"})).await;
+        assert_eq!((failure.reason, failure.message.as_str()), (FailureReason::InvalidData, message));
+    }
+}
