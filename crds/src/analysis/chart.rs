@@ -24,7 +24,9 @@ pub struct Chart {
     /// filled; `point`, at `xAxis` and `yAxis`; `rect`, a cell of a heat map at
     /// `xAxis` and `yAxis`, its value shown by `color`.
     pub mark: Mark,
-    /// Which columns are drawn.
+    /// Which columns are drawn. A missing value is a category `null` on a scale
+    /// of names; on scales of numbers and of time it interrupts a line, and
+    /// other marks leave its row out.
     pub encoding: Encodings,
     /// A query over the sources that selects the data of this chart. Without
     /// it the result of `spec.sql` is drawn. At most 5,000 rows are drawn.

@@ -6,7 +6,8 @@ use crate::reference::{ClaimPath, SecretReference};
 
 /// Where the result goes and in which format. The result is called
 /// `result.csv`, `result.jsonl`, `result.parquet` or `result.arrow`, and lies
-/// beside the charts. Files of the same name are replaced.
+/// beside the charts. Files of the same name are replaced. Nothing is visible
+/// before everything has succeeded, charts included; the result comes last.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -23,10 +24,15 @@ pub struct Output {
     /// KiB, charts included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map: Option<ConfigMapOutput>,
-    /// A folder on a volume. It is made if it is not there.
+    /// A folder on a volume. It is made if it is not there. Files are written
+    /// under a hidden name that ends in `.analysis-partial`; what a killed pod
+    /// leaves of them is removed a day later, by the next analysis that writes
+    /// there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub persistent_volume_claim: Option<ClaimPath>,
-    /// A prefix in an S3-compatible store.
+    /// A prefix in an S3-compatible store. A pod that is killed can leave an
+    /// incomplete multipart upload: give the bucket a lifecycle rule that ends
+    /// those.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub s3: Option<S3Output>,
 }

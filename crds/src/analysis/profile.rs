@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 /// A description of one source: for each column its type, the number of
 /// missing and of distinct values, minimum and maximum, mean, standard
 /// deviation, quantiles, a histogram and the most frequent values; and the
-/// correlations between the columns with numbers.
+/// correlations between the first 200 columns with numbers. Minimum, maximum
+/// and the most frequent values are exact for integers and decimals; mean,
+/// quantiles and histogram are computed in double precision.
 ///
 /// The result has a row for each column; nested parts are JSON text in csv.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -25,8 +27,8 @@ pub struct Profile {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 200))]
     pub histogram_bins: Option<u32>,
-    /// Whether to compute correlations (Pearson's) between the columns with
-    /// numbers; true if left out.
+    /// Whether to compute correlations (Pearson's) between the first 200
+    /// columns with numbers; true if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correlations: Option<bool>,
 }

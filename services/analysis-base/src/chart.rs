@@ -22,7 +22,7 @@ mod svg;
 mod time;
 mod vega;
 
-use crds::analysis::{Chart, FailureReason};
+use crds::analysis::{Chart, Encoding, FailureReason};
 use datafusion::arrow::datatypes::Schema;
 
 pub use data::{ChartData, MOST_ROWS};
@@ -75,13 +75,18 @@ pub struct Drawn {
     pub vega_lite: String,
 }
 
+/// What the chart encodes.
+fn encodings(chart: &Chart) -> impl Iterator<Item = &Encoding> {
+    let encoding = &chart.encoding;
+    [Some(&encoding.x), Some(&encoding.y), encoding.color.as_ref()].into_iter().flatten()
+}
+
 /// Whether the data has the columns that the chart shows.
 ///
 /// # Errors
 /// [`ChartError::UnknownColumn`]
 pub fn check_columns(chart: &Chart, schema: &Schema) -> Result<(), ChartError> {
-    let encodings = [Some(&chart.encoding.x), Some(&chart.encoding.y), chart.encoding.color.as_ref()];
-    for encoding in encodings.into_iter().flatten() {
+    for encoding in encodings(chart) {
         if schema.index_of(&encoding.field).is_err() {
             let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
             return Err(ChartError::UnknownColumn {
@@ -100,6 +105,9 @@ pub fn check_columns(chart: &Chart, schema: &Schema) -> Result<(), ChartError> {
 /// If the data cannot be shown in this way.
 pub fn draw(chart: &Chart, data: &ChartData) -> Result<Drawn, Failure> {
     check_columns(chart, data.schema())?;
-    let channels = channel::Channels::new(chart, data)?;
-    Ok(Drawn { svg: layout::draw(chart, &channels)?, vega_lite: vega::specification(chart, &channels) })
+    let mut channels = channel::Channels::new(chart, data)?;
+    let vega_lite = vega::specification(chart, &channels);
+    // Vega-Lite leaves them out by itself.
+    channels.leave_out_invalid(chart.mark);
+    Ok(Drawn { svg: layout::draw(chart, &channels)?, vega_lite })
 }

@@ -4,6 +4,7 @@
 //!   portable   types that every reader of the format knows
 //!   encode     batches → bytes of the format
 //!   place      bytes → volume, bucket or ConfigMap, whole or not at all
+//!   volume     … and how that is done on a volume
 //!   preview    the first rows for `kubectl get -o yaml`
 //! ```
 
@@ -12,6 +13,7 @@ mod error;
 mod place;
 mod portable;
 mod preview;
+mod volume;
 
 pub use encode::Encoder;
 pub use error::OutputError;

@@ -10,8 +10,8 @@
 //! `approximate`: distinct values come from a HyperLogLog (standard error
 //! 0.8 %), the most frequent values are those counted for certain, and
 //! quantiles and histogram come from a sketch (error of the rank below 0.5 %).
-//! Counts, minimum, maximum, mean, standard deviation and correlations are
-//! always exact.
+//! Counts, minimum and maximum are always exact; mean, standard deviation and
+//! correlations are of all values, in double precision.
 
 mod column;
 mod correlation;
@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 use crds::analysis::{FailureReason, Profile};
 use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::{Field, SchemaRef};
+use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::prelude::{DataFrame, Expr, ident};
 use futures::StreamExt;
@@ -86,6 +86,20 @@ pub fn select(frame: DataFrame, options: &Profile, limits: Limits) -> Result<Dat
     }
     let columns: Vec<Expr> = options.columns.iter().map(ident).collect();
     frame.select(columns).map_err(|error| Failure::from_engine(&error, limits))
+}
+
+/// What the user should know of the profile of these columns.
+#[must_use]
+pub fn note(schema: &Schema, options: &Profile) -> Option<String> {
+    let numeric = schema.fields().iter().filter(|field| field.data_type().is_numeric()).count();
+    let left_out = numeric.checked_sub(correlation::MOST_COLUMNS).filter(|count| *count > 0)?;
+    options.correlations.unwrap_or(true).then(|| {
+        format!(
+            "The correlations are those of the first {} columns with numbers, without the other {left_out}. Name \
+             the columns that matter in `profile.columns`.",
+            correlation::MOST_COLUMNS
+        )
+    })
 }
 
 /// Describes the rows: a row for each column of `schema`. The work is shared by `cores` threads.

@@ -1,7 +1,8 @@
 use crds::analysis::{Chart, Encoding, Mark, MeasurementType};
+use datafusion::arrow::datatypes::{DataType, Field, Schema};
 
 use super::ChartError;
-use super::data::{ChartData, Datum};
+use super::data::{ChartData, Datum, MISSING};
 use super::time;
 use crate::summary::cut;
 
@@ -41,12 +42,34 @@ impl Channels {
         }
         Ok(channels)
     }
+
+    /// Leaves out the rows that have no place: a scale of numbers or of time
+    /// has none for what is missing. A path is interrupted by such rows, and
+    /// leaves out only those without a place along it.
+    pub(super) fn leave_out_invalid(&mut self, mark: Mark) {
+        let rows = 0..self.x.values.len();
+        let kept: Vec<bool> = if is_path(mark) {
+            rows.map(|row| self.x.has_place(row)).collect()
+        } else {
+            let has_color = |row| self.color.as_ref().is_none_or(|color| color.has_place(row));
+            rows.map(|row| self.x.has_place(row) && self.y.has_place(row) && has_color(row)).collect()
+        };
+        for channel in [Some(&mut self.x), Some(&mut self.y), self.color.as_mut()].into_iter().flatten() {
+            let mut kept = kept.iter();
+            channel.values.retain(|_| kept.next().is_some_and(|kept| *kept));
+        }
+    }
+}
+
+/// Whether the mark connects the rows.
+pub(super) const fn is_path(mark: Mark) -> bool {
+    matches!(mark, Mark::Line | Mark::Area)
 }
 
 impl Channel {
     fn new(chart: &Chart, encoding: &Encoding, data: &ChartData) -> Result<Self, ChartError> {
         let mut values = data.column(&chart.name, &encoding.field)?;
-        let kind = encoding.measurement_type.unwrap_or_else(|| default_kind(&values));
+        let kind = encoding.measurement_type.unwrap_or_else(|| default_kind(data.schema(), &encoding.field));
         let wrong = |value: &Datum| ChartError::WrongKind {
             chart: chart.name.clone(),
             column: encoding.field.clone(),
@@ -78,8 +101,14 @@ impl Channel {
         matches!(self.kind, MeasurementType::Nominal | MeasurementType::Ordinal)
     }
 
+    /// Whether the scale has a place for the value of a row.
+    pub(super) fn has_place(&self, row: usize) -> bool {
+        self.is_discrete() || self.values[row] != Datum::Missing
+    }
+
     /// The different values in the order in which an axis or a legend shows
-    /// them: ascending, as Vega-Lite does.
+    /// them: ascending, and what is missing before all others, as Vega-Lite
+    /// does.
     pub(super) fn names(&self) -> Vec<String> {
         let mut different: Vec<&Datum> =
             self.values.iter().filter(|value| **value != Datum::Missing).collect();
@@ -89,6 +118,10 @@ impl Channel {
         });
         let mut names: Vec<String> = different.into_iter().map(Datum::text).collect();
         names.dedup();
+        if self.values.contains(&Datum::Missing) {
+            names.retain(|name| name != MISSING);
+            names.insert(0, MISSING.to_owned());
+        }
         names
     }
 
@@ -101,10 +134,11 @@ impl Channel {
     }
 }
 
-fn default_kind(values: &[Datum]) -> MeasurementType {
-    match values.iter().find(|value| **value != Datum::Missing) {
-        Some(Datum::Integer(_) | Datum::Number(_)) => MeasurementType::Quantitative,
-        Some(Datum::Time(_)) => MeasurementType::Temporal,
+/// By the type and not by the values, of which there may be none.
+fn default_kind(schema: &Schema, field: &str) -> MeasurementType {
+    match schema.field_with_name(field).map(Field::data_type) {
+        Ok(number) if number.is_numeric() => MeasurementType::Quantitative,
+        Ok(DataType::Date32 | DataType::Date64 | DataType::Timestamp(..)) => MeasurementType::Temporal,
         _ => MeasurementType::Nominal,
     }
 }

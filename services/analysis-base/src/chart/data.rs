@@ -1,20 +1,28 @@
+use std::sync::Arc;
+
+use crds::analysis::Chart;
 use datafusion::arrow::array::{Array, AsArray, RecordBatch};
-use datafusion::arrow::compute::cast;
+use datafusion::arrow::compute::{cast, concat_batches};
 use datafusion::arrow::datatypes::{
     DataType, Float64Type, Int64Type, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType,
 };
 use datafusion::arrow::error::ArrowError;
 
-use super::ChartError;
+use super::{ChartError, encodings};
 use crate::failure::Failure;
 
 /// Most rows that a chart shows.
 pub const MOST_ROWS: usize = 5_000;
 
-/// The rows of a chart.
+/// A missing value as a name.
+pub(super) const MISSING: &str = "null";
+
+/// The rows of one or more charts.
 #[derive(Debug)]
 pub struct ChartData {
     schema: SchemaRef,
+    /// Those that the charts show; the others are not kept.
+    columns: Vec<usize>,
     batches: Vec<RecordBatch>,
     rows: usize,
     cut: bool,
@@ -33,10 +41,15 @@ pub(super) enum Datum {
 }
 
 impl ChartData {
-    /// No rows yet.
+    /// No rows yet, of which the charts will show some columns.
     #[must_use]
-    pub fn new(schema: SchemaRef) -> Self {
-        Self { schema, batches: Vec::new(), rows: 0, cut: false }
+    pub fn new(schema: &SchemaRef, charts: &[&Chart]) -> Self {
+        let shown = charts.iter().flat_map(|chart| encodings(chart));
+        let mut columns: Vec<usize> =
+            shown.filter_map(|encoding| schema.index_of(&encoding.field).ok()).collect();
+        columns.sort_unstable();
+        columns.dedup();
+        Self { schema: Arc::clone(schema), columns, batches: Vec::new(), rows: 0, cut: false }
     }
 
     /// Takes the rows that still fit.
@@ -48,9 +61,8 @@ impl ChartData {
         self.cut |= taken < batch.num_rows();
         if taken > 0 {
             // A copy: a slice would keep the whole batch in memory.
-            let rows = datafusion::arrow::compute::concat_batches(&batch.schema(), [&batch.slice(0, taken)])
-                .map_err(Failure::internal)?;
-            self.batches.push(rows);
+            let shown = batch.project(&self.columns).map_err(Failure::internal)?.slice(0, taken);
+            self.batches.push(concat_batches(&shown.schema(), [&shown]).map_err(Failure::internal)?);
             self.rows += taken;
         }
         Ok(())
@@ -126,7 +138,7 @@ impl Datum {
     /// The value as a name.
     pub(super) fn text(&self) -> String {
         match self {
-            Self::Missing => String::new(),
+            Self::Missing => MISSING.to_owned(),
             Self::Integer(value) => value.to_string(),
             Self::Number(value) => value.to_string(),
             Self::Boolean(value) => value.to_string(),

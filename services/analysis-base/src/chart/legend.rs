@@ -37,20 +37,9 @@ impl Legend {
 
     /// The colour of a value.
     pub(super) fn color(&self, value: &Datum) -> Option<String> {
-        if *value == Datum::Missing {
-            return None;
-        }
         match self {
             Self::Names { places, .. } => places.get(&value.text()).map(|index| color::category(*index)),
             Self::Numbers { scale, .. } => scale.place(value).map(color::sequential),
-        }
-    }
-
-    /// The place of a value in the order of the legend.
-    pub(super) fn order(&self, value: &Datum) -> usize {
-        match self {
-            Self::Names { places, .. } => places.get(&value.text()).copied().unwrap_or(usize::MAX),
-            Self::Numbers { .. } => 0,
         }
     }
 

@@ -1,12 +1,12 @@
 //! What is drawn for each row.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use crds::analysis::Mark;
 
 use super::channel::Channels;
 use super::color;
-use super::data::Datum;
 use super::layout::Plot;
 use super::legend::Legend;
 use super::svg::Svg;
@@ -40,20 +40,18 @@ pub(super) fn draw(
 }
 
 /// The ends of the bar of each row: bars of one `x` stand on one another,
-/// those with negative values hang below one another.
+/// those with negative values hang below one another. The last in the legend
+/// is nearest to zero, as in Vega-Lite.
 pub(super) fn stacks(channels: &Channels) -> Vec<Option<(f64, f64)>> {
     let mut order: Vec<usize> = (0..channels.y.values.len()).collect();
     if let Some(color) = &channels.color {
         let names: HashMap<String, usize> = color.names().into_iter().zip(0..).collect();
-        order.sort_by_key(|row| names.get(&color.values[*row].text()).copied());
+        order.sort_by_key(|row| Reverse(names.get(&color.values[*row].text()).copied()));
     }
     let mut ends: HashMap<String, (f64, f64)> = HashMap::new();
     let mut stacks = vec![None; order.len()];
     for row in order {
         let (x, Some(value)) = (&channels.x.values[row], channels.y.values[row].number()) else { continue };
-        if *x == Datum::Missing {
-            continue;
-        }
         let (below, above) = ends.entry(x.text()).or_insert((0.0, 0.0));
         let end = if value < 0.0 { below } else { above };
         stacks[row] = Some((*end, *end + value));
@@ -73,7 +71,7 @@ impl Drawing<'_> {
         self.channels.x.values.len()
     }
 
-    /// The colour of a row; `None` if its value is missing.
+    /// The colour of a row; `None` if its value is missing on a scale of numbers.
     fn color(&self, row: usize) -> Option<String> {
         match (self.legend, &self.channels.color) {
             (Some(legend), Some(channel)) => legend.color(&channel.values[row]),
@@ -81,7 +79,7 @@ impl Drawing<'_> {
         }
     }
 
-    /// Pixels of a row; `None` if one of its values is missing.
+    /// Pixels of a row; `None` if one of its values is missing on a scale of numbers.
     fn point(&self, row: usize) -> Option<(f64, f64)> {
         let x = self.plot.x.place(&self.channels.x.values[row])?;
         let y = self.plot.y.place(&self.channels.y.values[row])?;
@@ -119,37 +117,45 @@ impl Drawing<'_> {
     }
 
     fn lines(&self, svg: &mut Svg, filled: bool) -> usize {
-        let mut series: HashMap<usize, Vec<usize>> = HashMap::new();
-        for row in (0..self.rows()).filter(|row| self.point(*row).is_some()) {
-            let key = match (self.legend, &self.channels.color) {
-                (Some(legend), Some(channel)) => legend.order(&channel.values[row]),
-                _ => 0,
-            };
-            series.entry(key).or_default().push(row);
-        }
-        let mut series: Vec<(usize, Vec<usize>)> = series.into_iter().collect();
-        series.sort_unstable_by_key(|(key, _)| *key);
         let mut drawn = 0;
-        for (_, mut rows) in series {
+        for mut rows in self.series() {
             let place = |row: usize| self.plot.x.place(&self.channels.x.values[row]).unwrap_or(0.0);
             rows.sort_by(|one, other| place(*one).total_cmp(&place(*other)));
-            let Some(color) = rows.first().and_then(|row| self.color(*row)) else { continue };
-            let points: Vec<(f64, f64)> = rows.iter().filter_map(|row| self.point(*row)).collect();
-            drawn += points.len();
-            if filled {
-                self.area_below(svg, &points, &color);
-            }
-            match points.as_slice() {
-                // A single point is no line: without a dot it would be invisible.
-                [only] => svg.circle(*only, 3.0, &color, &self.tooltip(rows[0])),
-                _ => svg.path(
-                    &points,
-                    false,
-                    &format!("fill=\"none\" stroke=\"{color}\" stroke-width=\"2\" stroke-linejoin=\"round\" stroke-linecap=\"round\""),
-                ),
+            // What is missing interrupts the line.
+            for rows in rows.split(|row| self.point(*row).is_none() || self.color(*row).is_none()) {
+                let Some(color) = rows.first().and_then(|row| self.color(*row)) else { continue };
+                let points: Vec<(f64, f64)> = rows.iter().filter_map(|row| self.point(*row)).collect();
+                drawn += points.len();
+                if filled {
+                    self.area_below(svg, &points, &color);
+                }
+                match points.as_slice() {
+                    // A single point is no line: without a dot it would be invisible.
+                    [only] => svg.circle(*only, 3.0, &color, &self.tooltip(rows[0])),
+                    _ => svg.path(
+                        &points,
+                        false,
+                        &format!("fill=\"none\" stroke=\"{color}\" stroke-width=\"2\" stroke-linejoin=\"round\" stroke-linecap=\"round\""),
+                    ),
+                }
             }
         }
         drawn
+    }
+
+    /// The rows of each line: one for each colour.
+    fn series(&self) -> Vec<Vec<usize>> {
+        let Some(color) = &self.channels.color else { return vec![(0..self.rows()).collect()] };
+        let mut series: Vec<Vec<usize>> = Vec::new();
+        let mut places: HashMap<String, usize> = HashMap::new();
+        for row in 0..self.rows() {
+            let place = *places.entry(color.values[row].text()).or_insert(series.len());
+            if place == series.len() {
+                series.push(Vec::new());
+            }
+            series[place].push(row);
+        }
+        series
     }
 
     fn area_below(&self, svg: &mut Svg, points: &[(f64, f64)], color: &str) {

@@ -46,10 +46,9 @@ impl Scale {
     pub(super) fn place(&self, value: &Datum) -> Option<f64> {
         match self {
             Self::Line { .. } => value.number().map(|number| self.place_of_number(number)),
-            Self::Bands { places, .. } if *value != Datum::Missing => {
+            Self::Bands { places, .. } => {
                 places.get(&value.text()).map(|index| (count(*index) + 0.5) * self.step())
             }
-            Self::Bands { .. } => None,
         }
     }
 
@@ -105,7 +104,8 @@ fn of_time(least: f64, most: f64, wanted: usize) -> Scale {
 fn of_numbers(least: f64, most: f64, ends: Ends, wanted: usize) -> Scale {
     let with_zero = ends == Ends::RoundWithZero;
     let (mut least, mut most) = if with_zero { (least.min(0.0), most.max(0.0)) } else { (least, most) };
-    if most <= least {
+    // Also what differs by rounding only: an axis cannot show that.
+    if most - least <= least.abs().max(most.abs()) * 1e-12 {
         let around = if least == 0.0 { 1.0 } else { least.abs() / 2.0 };
         (least, most) = if with_zero { (least, least + around) } else { (least - around, most + around) };
     }
@@ -207,5 +207,6 @@ mod tests {
         assert_eq!(labels(0.0, 12_000.0, 3), ["0", "5,000", "10,000", "15,000"]);
         assert_eq!(labels(0.0, 4e6, 4), ["0", "1M", "2M", "3M", "4M"]);
         assert_eq!(labels(5.0, 5.0, 4), ["2", "4", "6", "8"]);
+        assert_eq!(labels(0.3, 0.1 + 0.2, 5), ["0.1", "0.2", "0.3", "0.4", "0.5"]);
     }
 }

@@ -37,7 +37,7 @@ pub(super) fn parse(text: &str) -> Option<i64> {
 /// About `wanted` round points in time between the two, with labels.
 pub(super) fn ticks(first: i64, last: i64, wanted: usize) -> Vec<(i64, String)> {
     let most = i64::try_from(wanted.max(2)).unwrap_or(2);
-    let span = (last - first).max(1);
+    let span = last.saturating_sub(first).max(1);
     if let Some(step) = SECONDS.iter().find(|step| span / (**step * SECOND) < most) {
         let format = if *step < 60 { "%H:%M:%S" } else { "%H:%M" };
         return even(first, last, step * SECOND, |time| {
@@ -57,9 +57,9 @@ pub(super) fn ticks(first: i64, last: i64, wanted: usize) -> Vec<(i64, String)> 
 }
 
 fn even(first: i64, last: i64, step: i64, text: impl Fn(i64) -> String) -> Vec<(i64, String)> {
-    let start = first.div_euclid(step) * step;
+    let start = first.div_euclid(step).saturating_mul(step);
     (0..)
-        .map(|index| start + index * step)
+        .map_while(|index: i64| start.checked_add(index.checked_mul(step)?))
         .skip_while(|time| *time < first)
         .take_while(|time| *time <= last)
         .map(|time| (time, text(time)))
@@ -116,5 +116,13 @@ mod tests {
         );
         assert_eq!(labels("2013-01-01T22:10:00Z", "2013-01-02T01:20:00Z", 4), ["23:00", "Jan 2", "01:00"]);
         assert_eq!(labels("2013-01-30", "2013-02-03", 8), ["Jan 30", "Jan 31", "Feb 1", "Feb 2", "Feb 3"]);
+    }
+
+    #[test]
+    fn the_ends_of_time_have_few_ticks() {
+        // The greatest number is often written for "never".
+        for (first, last) in [(i64::MIN, i64::MAX), (0, i64::MAX), (i64::MAX - DAY / 2, i64::MAX)] {
+            assert!(ticks(first, last, 6).len() < 20, "{first} {last}");
+        }
     }
 }

@@ -3,11 +3,16 @@
 use crds::analysis::{Chart, Mark};
 use serde_json::{Map, Value, json};
 
-use super::channel::{Channel, Channels, kind_name};
+use super::channel::{Channel, Channels, is_path, kind_name};
 use super::color::CATEGORIES;
 use super::data::Datum;
 
 const SCHEMA: &str = "https://vega.github.io/schema/vega-lite/v6.json";
+
+/// What becomes of missing values on scales of numbers and of time: they
+/// interrupt lines, and other marks leave them out. This is the default of
+/// Vega-Lite 6, said since it was another once.
+const INVALID: &str = "break-paths-show-path-domains";
 
 /// The specification with its data, as JSON that people can read.
 pub(super) fn specification(chart: &Chart, channels: &Channels) -> String {
@@ -34,9 +39,16 @@ pub(super) fn specification(chart: &Chart, channels: &Channels) -> String {
     // The size is that of the whole picture, as in the SVG.
     specification.insert("autosize".to_owned(), json!({"type": "fit", "contains": "padding"}));
     specification.insert("data".to_owned(), json!({"values": rows(channels)}));
+    if is_path(chart.mark) && (0..channels.x.values.len()).any(|row| !channels.x.has_place(row)) {
+        // Vega-Lite would interrupt the path at zero for them.
+        let filter = format!("datum[{}] != null", json!(channels.x.field));
+        specification.insert("transform".to_owned(), json!([{"filter": filter}]));
+    }
     specification.insert("mark".to_owned(), mark);
     specification.insert("encoding".to_owned(), Value::Object(encoding));
-    specification.insert("config".to_owned(), json!({"range": {"category": CATEGORIES, "ramp": {"scheme": "viridis"}, "heatmap": {"scheme": "viridis"}}}));
+    let ramp = json!({"scheme": "viridis"});
+    let range = json!({"category": CATEGORIES, "ramp": ramp, "heatmap": ramp});
+    specification.insert("config".to_owned(), json!({"mark": {"invalid": INVALID}, "range": range}));
     serde_json::to_string_pretty(&Value::Object(specification)).unwrap_or_default()
 }
 

@@ -1,6 +1,6 @@
 use std::io;
 
-use crds::analysis::FailureReason;
+use crds::analysis::{FailureReason, WrittenFile};
 
 use super::CONFIG_MAP_LIMIT_BYTES;
 use crate::failure::{Failure, Size};
@@ -32,6 +32,11 @@ pub enum OutputError {
     /// The volume fails.
     #[error("Writing to the volume of claim `{claim}` failed: {detail}.")]
     Volume { claim: String, detail: String },
+    /// A folder has the name of a file.
+    #[error(
+        "On the volume of claim `{claim}` a folder has the name `{name}`. Remove it, or give the output another path."
+    )]
+    FolderInTheWay { claim: String, name: String },
     /// The bucket refuses to be written.
     #[error("Writing to `{url}` was refused. Check the credentials in the Secret and what they may do.")]
     BucketDenied { url: String },
@@ -49,19 +54,34 @@ pub enum OutputError {
     /// Standard output is closed.
     #[error("The result cannot be handed to the operator: {0}.")]
     StandardOutput(io::Error),
+    /// Some of the files are visible already.
+    #[error("{error} These files had been replaced before: {visible}.")]
+    Partly { error: Box<OutputError>, visible: String },
 }
 
 impl OutputError {
-    const fn reason(&self) -> FailureReason {
+    fn reason(&self) -> FailureReason {
         match self {
-            Self::Specification(_) | Self::BucketNotFound { .. } => FailureReason::InvalidSpecification,
+            Self::Specification(_) | Self::BucketNotFound { .. } | Self::FolderInTheWay { .. } => {
+                FailureReason::InvalidSpecification
+            }
             Self::TooLargeForConfigMap | Self::VolumeFull { .. } => FailureReason::OutputTooLarge,
             Self::VolumeDenied { .. } | Self::BucketDenied { .. } => FailureReason::AccessDenied,
             Self::Volume { .. } | Self::Bucket { .. } | Self::StandardOutput(_) => {
                 FailureReason::OutputUnavailable
             }
             Self::Format { .. } => FailureReason::InvalidQuery,
+            Self::Partly { error, .. } => error.reason(),
         }
+    }
+
+    /// This error, which came when some files were visible already.
+    pub(super) fn after(self, visible: &[WrittenFile]) -> Self {
+        if visible.is_empty() {
+            return self;
+        }
+        let names: Vec<&str> = visible.iter().map(|file| file.name.as_str()).collect();
+        Self::Partly { error: Box::new(self), visible: names.join(", ") }
     }
 
     /// What an error of a file on a volume means.
@@ -83,6 +103,12 @@ impl OutputError {
         let url = url.to_owned();
         let mut current = Some(error);
         while let Some(candidate) = current {
+            // The source of an I/O error is not what it holds, but the source of that.
+            let held = candidate.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+            let candidate: &(dyn std::error::Error + 'static) = match held {
+                Some(held) => held,
+                None => candidate,
+            };
             match candidate.downcast_ref::<object_store::Error>() {
                 Some(
                     object_store::Error::PermissionDenied { .. }

@@ -1,6 +1,4 @@
-use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -10,8 +8,10 @@ use crds::analysis::{OUTPUT_MARKER, Output, OutputPart, WrittenFile};
 use object_store::ObjectStore;
 use object_store::buffered::BufWriter;
 use object_store::path::Path as ObjectPath;
+use tempfile::NamedTempFile;
 use tokio::io::AsyncWriteExt;
 
+use super::volume::Volume;
 use super::{CONFIG_MAP_LIMIT_BYTES, OutputError};
 use crate::environment::Environment;
 use crate::failure::Failure;
@@ -22,28 +22,20 @@ const PART_BYTES: usize = 8 << 10;
 /// An upload goes out in parts of this size, of which a few are held at once.
 const UPLOAD_PART_BYTES: usize = 6 << 20;
 
-/// Where the files of a result go.
+/// Where the files of a result go. Nobody sees any of them before all are
+/// complete.
 #[derive(Debug)]
 pub struct Destination {
     kind: Kind,
-    written: Vec<Finished>,
+    /// Complete, and not visible yet; the result itself is the first.
+    finished: Vec<Upload>,
 }
 
 #[derive(Debug)]
 enum Kind {
-    Folder { folder: PathBuf, claim: String },
+    Volume(Volume),
     Bucket { store: Arc<dyn ObjectStore>, prefix: ObjectPath, url: String },
     ConfigMap,
-}
-
-/// A file that is complete, but may not be visible yet.
-#[derive(Debug)]
-struct Finished {
-    file: WrittenFile,
-    /// Where it lies until everything is complete, on a volume.
-    temporary: Option<PathBuf>,
-    /// What is in it, for a ConfigMap.
-    content: Vec<u8>,
 }
 
 impl Destination {
@@ -53,8 +45,7 @@ impl Destination {
     /// If the destination is not one, or cannot be written.
     pub fn open(output: &Output, environment: &Environment) -> Result<Self, Failure> {
         let kind = if let Some(claim) = &output.persistent_volume_claim {
-            let folder = folder(&environment.folders.output, &claim.path, &claim.claim_name)?;
-            Kind::Folder { folder, claim: claim.claim_name.clone() }
+            Kind::Volume(Volume::open(&environment.folders.output, &claim.path, &claim.claim_name)?)
         } else if let Some(s3) = &output.s3 {
             let bucket = Bucket {
                 url: &s3.url,
@@ -70,7 +61,7 @@ impl Destination {
             let problem = "give exactly one of `configMap`, `persistentVolumeClaim` and `s3`";
             return Err(OutputError::Specification(problem.to_owned()).into());
         };
-        Ok(Self { kind, written: Vec::new() })
+        Ok(Self { kind, finished: Vec::new() })
     }
 
     /// Starts a file.
@@ -79,106 +70,80 @@ impl Destination {
     /// If it cannot be made.
     pub fn start(&self, name: &str) -> Result<Upload, OutputError> {
         let target = match &self.kind {
-            Kind::Folder { folder, claim } => {
-                // Hidden, so that nothing takes it for a result.
-                let temporary = folder.join(format!(".{name}.partial"));
-                let file = File::create(&temporary).map_err(|error| OutputError::volume(claim, &error))?;
-                Target::File { file, temporary, claim: claim.clone() }
-            }
+            Kind::Volume(volume) => Target::File { file: volume.create(name)?, volume: volume.clone() },
             Kind::Bucket { store, prefix, url } => {
                 let path = prefix.clone().join(name);
                 let writer = BufWriter::with_capacity(Arc::clone(store), path, UPLOAD_PART_BYTES)
                     .with_max_concurrency(2);
-                Target::Object { writer, url: url.clone() }
+                Target::Object { writer: Box::new(writer), url: url.clone() }
             }
             Kind::ConfigMap => {
-                let before = self.written.iter().map(|finished| finished.content.len() as u64).sum();
+                let before = self.finished.iter().map(|upload| upload.bytes).sum();
                 Target::Memory { content: Vec::new(), before }
             }
         };
         Ok(Upload { name: name.to_owned(), bytes: 0, target })
     }
 
-    /// Ends a file.
+    /// Ends a file. It becomes visible with the others.
     ///
     /// # Errors
-    /// If its last bytes cannot be written.
-    pub async fn finish(&mut self, upload: Upload) -> Result<(), OutputError> {
-        let file = WrittenFile { name: upload.name, bytes: i64::try_from(upload.bytes).unwrap_or(i64::MAX) };
-        let (temporary, content) = match upload.target {
-            Target::File { file, temporary, claim } => {
-                file.sync_all().map_err(|error| OutputError::volume(&claim, &error))?;
-                (Some(temporary), Vec::new())
-            }
-            Target::Object { mut writer, url } => {
-                writer.shutdown().await.map_err(|error| OutputError::bucket(&url, &error))?;
-                (None, Vec::new())
-            }
-            Target::Memory { content, .. } => (None, content),
-        };
-        self.written.push(Finished { file, temporary, content });
+    /// If its bytes do not reach the disk.
+    pub fn finish(&mut self, upload: Upload) -> Result<(), OutputError> {
+        if let Target::File { file, volume } = &upload.target {
+            file.as_file().sync_all().map_err(|error| volume.failed(&error))?;
+        }
+        self.finished.push(upload);
         Ok(())
     }
 
-    /// Makes all files visible: called once, when everything has succeeded.
+    /// Writes a whole file. It becomes visible with the others.
     ///
     /// # Errors
-    /// If that fails.
-    pub fn publish(self) -> Result<Vec<WrittenFile>, OutputError> {
-        match &self.kind {
-            Kind::Folder { folder, claim } => {
-                let failed = |error: io::Error| OutputError::volume(claim, &error);
-                for finished in &self.written {
-                    if let Some(temporary) = &finished.temporary {
-                        fs::rename(temporary, folder.join(&finished.file.name)).map_err(failed)?;
-                    }
+    /// If it cannot be written, or does not fit.
+    pub async fn put(&mut self, name: &str, content: Bytes) -> Result<(), OutputError> {
+        let mut upload = self.start(name)?;
+        match upload.write(content).await {
+            Ok(()) => self.finish(upload),
+            Err(error) => {
+                upload.abort().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes all files visible: called once, when everything has succeeded.
+    /// The result comes last, so that who sees it also sees its charts.
+    ///
+    /// # Errors
+    /// If that fails; the error says which files are visible all the same.
+    pub async fn publish(mut self) -> Result<Vec<WrittenFile>, OutputError> {
+        let mut visible = Vec::new();
+        while let Some(upload) = self.finished.pop() {
+            match upload.reveal().await {
+                Ok(file) => visible.push(file),
+                Err(error) => {
+                    self.abort().await;
+                    return Err(error.after(&visible));
                 }
-                // The names are in the folder: it has to reach the disk as well.
-                File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
-            }
-            Kind::Bucket { .. } => {}
-            Kind::ConfigMap => {
-                let mut output = std::io::stdout().lock();
-                print_parts(&mut output, &self.written).map_err(OutputError::StandardOutput)?;
             }
         }
-        Ok(self.written.into_iter().map(|finished| finished.file).collect())
+        if let Kind::Volume(volume) = &self.kind {
+            volume.sync().map_err(|error| error.after(&visible))?;
+        }
+        visible.reverse();
+        Ok(visible)
     }
-}
 
-fn print_parts(output: &mut impl Write, files: &[Finished]) -> io::Result<()> {
-    for Finished { file, content, .. } in files {
-        let chunks: Vec<&[u8]> =
-            if content.is_empty() { vec![&[]] } else { content.chunks(PART_BYTES).collect() };
-        let parts = u32::try_from(chunks.len()).unwrap_or(u32::MAX);
-        for (part, bytes) in (0..).zip(chunks) {
-            let part = OutputPart { file: file.name.clone(), part, parts, data: STANDARD.encode(bytes) };
-            writeln!(output, "{OUTPUT_MARKER}{}", serde_json::to_string(&part)?)?;
+    /// Gives up all files; nothing stays behind, as far as that can be done.
+    pub async fn abort(self) {
+        for upload in self.finished {
+            upload.abort().await;
         }
     }
-    output.flush()
 }
 
-/// The folder on the volume; what is on the volume already cannot lead out of it.
-fn folder(root: &Path, path: &str, claim: &str) -> Result<PathBuf, OutputError> {
-    let relative = Path::new(path.trim_start_matches('/'));
-    if relative.components().any(|part| matches!(part, Component::ParentDir)) {
-        return Err(OutputError::Specification(format!("the path `{path}` contains `..`")));
-    }
-    let folder = root.join(relative);
-    let failed = |error: io::Error| OutputError::volume(claim, &error);
-    fs::create_dir_all(&folder).map_err(failed)?;
-    let real = folder.canonicalize().map_err(failed)?;
-    let root = root.canonicalize().map_err(failed)?;
-    if !real.starts_with(root) {
-        return Err(OutputError::Specification(format!(
-            "`{path}` leads out of the volume of claim `{claim}`"
-        )));
-    }
-    Ok(real)
-}
-
-/// A file that is being written.
+/// A file that is being written, and that nobody sees yet.
 #[derive(Debug)]
 pub struct Upload {
     name: String,
@@ -188,8 +153,11 @@ pub struct Upload {
 
 #[derive(Debug)]
 enum Target {
-    File { file: File, temporary: PathBuf, claim: String },
-    Object { writer: BufWriter, url: String },
+    /// Removes itself if it is not made visible.
+    File { file: NamedTempFile, volume: Volume },
+    /// An object is there when its writer is shut down.
+    Object { writer: Box<BufWriter>, url: String },
+    /// `before` is the size of the files before this one.
     Memory { content: Vec<u8>, before: u64 },
 }
 
@@ -201,8 +169,8 @@ impl Upload {
     pub async fn write(&mut self, bytes: Bytes) -> Result<(), OutputError> {
         self.bytes += bytes.len() as u64;
         match &mut self.target {
-            Target::File { file, claim, .. } => {
-                file.write_all(&bytes).map_err(|error| OutputError::volume(claim, &error))
+            Target::File { file, volume } => {
+                file.as_file_mut().write_all(&bytes).map_err(|error| volume.failed(&error))
             }
             Target::Object { writer, url } => {
                 writer.put(bytes).await.map_err(|error| OutputError::bucket(url, &error))
@@ -217,18 +185,99 @@ impl Upload {
         }
     }
 
+    /// Makes the file visible.
+    async fn reveal(self) -> Result<WrittenFile, OutputError> {
+        let written = WrittenFile { name: self.name, bytes: i64::try_from(self.bytes).unwrap_or(i64::MAX) };
+        match self.target {
+            Target::File { file, volume } => volume.reveal(file.into_temp_path(), &written.name)?,
+            Target::Object { mut writer, url } => {
+                writer.shutdown().await.map_err(|error| OutputError::bucket(&url, &error))?;
+            }
+            Target::Memory { content, .. } => {
+                print_parts(&written.name, &content).map_err(OutputError::StandardOutput)?;
+            }
+        }
+        Ok(written)
+    }
+
     /// Gives the file up; nothing stays behind, as far as that can be done.
     pub async fn abort(self) {
-        match self.target {
-            Target::File { temporary, .. } => {
-                let _ = fs::remove_file(temporary);
-            }
-            Target::Object { mut writer, url } => {
-                if let Err(error) = writer.abort().await {
-                    tracing::warn!(url, %error, "an upload could not be taken back");
-                }
-            }
-            Target::Memory { .. } => {}
+        if let Target::Object { mut writer, url } = self.target
+            && let Err(error) = writer.abort().await
+        {
+            tracing::warn!(url, %error, "an upload could not be taken back");
         }
+    }
+}
+
+fn print_parts(name: &str, content: &[u8]) -> io::Result<()> {
+    let mut output = io::stdout().lock();
+    let chunks: Vec<&[u8]> =
+        if content.is_empty() { vec![&[]] } else { content.chunks(PART_BYTES).collect() };
+    let parts = u32::try_from(chunks.len()).unwrap_or(u32::MAX);
+    for (part, bytes) in (0..).zip(chunks) {
+        let part = OutputPart { file: name.to_owned(), part, parts, data: STANDARD.encode(bytes) };
+        writeln!(output, "{OUTPUT_MARKER}{}", serde_json::to_string(&part)?)?;
+    }
+    output.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use object_store::local::LocalFileSystem;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    const FILES: [&str; 3] = ["result.csv", "c.svg", "c.vl.json"];
+
+    /// A bucket whose objects are files, with all files complete.
+    async fn complete(root: &TempDir) -> Destination {
+        let store = LocalFileSystem::new_with_prefix(root.path()).expect("store");
+        let (store, prefix) = (Arc::new(store), ObjectPath::from("out"));
+        let kind = Kind::Bucket { store, prefix, url: "s3://lake/out".to_owned() };
+        let mut destination = Destination { kind, finished: Vec::new() };
+        for name in FILES {
+            // The result is larger than what is held until the end.
+            let size = if name == FILES[0] { UPLOAD_PART_BYTES + 1 } else { 1 };
+            destination.put(name, vec![b'x'; size].into()).await.expect("put");
+        }
+        destination
+    }
+
+    fn is_there(root: &TempDir) -> [bool; 3] {
+        FILES.map(|name| root.path().join("out").join(name).is_file())
+    }
+
+    #[tokio::test]
+    async fn objects_appear_when_all_are_complete() {
+        let root = tempfile::tempdir().expect("folder");
+        let destination = complete(&root).await;
+        assert_eq!(is_there(&root), [false; 3]);
+        let files = destination.publish().await.expect("publish");
+        assert_eq!(is_there(&root), [true; 3]);
+        assert_eq!(files.iter().map(|file| file.name.as_str()).collect::<Vec<_>>(), FILES);
+        assert_eq!(files[0].bytes as usize, UPLOAD_PART_BYTES + 1);
+    }
+
+    #[tokio::test]
+    async fn what_is_given_up_does_not_appear() {
+        let root = tempfile::tempdir().expect("folder");
+        complete(&root).await.abort().await;
+        assert_eq!(is_there(&root), [false; 3]);
+    }
+
+    #[tokio::test]
+    async fn a_failure_in_between_tells_what_is_visible() {
+        let root = tempfile::tempdir().expect("folder");
+        let destination = complete(&root).await;
+        // An object cannot take the place of a folder.
+        fs::create_dir_all(root.path().join("out/c.svg/x")).expect("folder");
+        let error = destination.publish().await.expect_err("a folder is in the way").to_string();
+        assert!(error.starts_with("Writing to `s3://lake/out` failed: "), "{error}");
+        assert!(error.ends_with(" These files had been replaced before: c.vl.json."), "{error}");
+        assert_eq!(is_there(&root), [false, false, true]);
     }
 }

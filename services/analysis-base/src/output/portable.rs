@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use crds::analysis::OutputFormat;
@@ -20,6 +21,7 @@ impl Portable {
     pub fn new(schema: &Schema, format: OutputFormat) -> Self {
         let nested_as_text = format == OutputFormat::Csv;
         let mut fields: Vec<Field> = Vec::with_capacity(schema.fields().len());
+        let mut names = HashSet::new();
         for field in schema.fields() {
             let data_type = match field.data_type() {
                 nested if nested_as_text && nested.is_nested() => DataType::Utf8,
@@ -29,7 +31,7 @@ impl Portable {
             // formats cannot hold.
             let mut name = field.name().clone();
             let mut number = 2;
-            while fields.iter().any(|other| *other.name() == name) {
+            while !names.insert(name.clone()) {
                 name = format!("{}_{number}", field.name());
                 number += 1;
             }

@@ -1,8 +1,11 @@
-use std::sync::Arc;
+use std::convert::identity;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, PrimitiveArray};
 use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{DataType, Field, Float64Type, Int64Type, TimeUnit};
+use datafusion::arrow::datatypes::{
+    ArrowPrimitiveType, DataType, Decimal128Type, Decimal256Type, DecimalType, Field, Float64Type, Int64Type,
+    TimeUnit, UInt64Type, i256,
+};
 use datafusion::arrow::error::ArrowError;
 
 use super::Settings;
@@ -43,7 +46,11 @@ enum Values {
         falsehoods: u64,
     },
     Integers(Numbers<i64>),
+    Unsigned(Numbers<u64>),
     Floats(Numbers<f64>),
+    /// Without their point, and how many digits are behind it.
+    Decimals(Numbers<i128>, i8),
+    WideDecimals(Numbers<i256>, i8),
     /// Days since 1970.
     Dates(Numbers<i64>),
     /// Microseconds since 1970.
@@ -57,13 +64,14 @@ impl ColumnProfile {
     pub(super) fn new(field: &Field, settings: Settings) -> Self {
         let (kind, values) = match field.data_type() {
             DataType::Boolean => ("boolean", Values::Booleans { truths: 0, falsehoods: 0 }),
-            integer if integer.is_integer() && *integer != DataType::UInt64 => {
-                ("integer", Values::Integers(Numbers::new(settings)))
+            DataType::UInt64 => ("integer", Values::Unsigned(Numbers::new(settings))),
+            integer if integer.is_integer() => ("integer", Values::Integers(Numbers::new(settings))),
+            DataType::Decimal32(_, scale)
+            | DataType::Decimal64(_, scale)
+            | DataType::Decimal128(_, scale) => ("decimal", Values::Decimals(Numbers::new(settings), *scale)),
+            DataType::Decimal256(_, scale) => {
+                ("decimal", Values::WideDecimals(Numbers::new(settings), *scale))
             }
-            DataType::Decimal32(..)
-            | DataType::Decimal64(..)
-            | DataType::Decimal128(..)
-            | DataType::Decimal256(..) => ("decimal", Values::Floats(Numbers::new(settings))),
             number if number.is_numeric() => ("number", Values::Floats(Numbers::new(settings))),
             DataType::Date32 | DataType::Date64 => ("date", Values::Dates(Numbers::new(settings))),
             DataType::Timestamp(..) => ("timestamp", Values::Timestamps(Numbers::new(settings))),
@@ -90,19 +98,17 @@ impl ColumnProfile {
                 *truths += booleans.true_count() as u64;
                 *falsehoods += booleans.false_count() as u64;
             }
-            Values::Integers(numbers) => add_integers(numbers, array, &DataType::Int64)?,
-            Values::Floats(numbers) => {
-                let array = cast(array, &DataType::Float64)?;
-                let floats = array.as_primitive::<Float64Type>();
-                if floats.null_count() == 0 {
-                    numbers.add(floats.values().iter().copied());
-                } else {
-                    numbers.add(floats.iter().flatten());
-                }
+            Values::Integers(numbers) => add_as::<Int64Type>(numbers, array, &DataType::Int64)?,
+            Values::Unsigned(numbers) => add_as::<UInt64Type>(numbers, array, &DataType::UInt64)?,
+            Values::Floats(numbers) => add_as::<Float64Type>(numbers, array, &DataType::Float64)?,
+            Values::Decimals(numbers, scale) => {
+                let widest = DataType::Decimal128(Decimal128Type::MAX_PRECISION, *scale);
+                add_as::<Decimal128Type>(numbers, array, &widest)?;
             }
+            Values::WideDecimals(numbers, _) => add_as::<Decimal256Type>(numbers, array, array.data_type())?,
             Values::Dates(numbers) => {
                 let days = cast(array, &DataType::Date32)?;
-                add_integers(numbers, &cast(&days, &DataType::Int32)?, &DataType::Int64)?;
+                add_as::<Int64Type>(numbers, &cast(&days, &DataType::Int32)?, &DataType::Int64)?;
             }
             Values::Timestamps(numbers) => {
                 let zone = match array.data_type() {
@@ -110,7 +116,7 @@ impl ColumnProfile {
                     _ => None,
                 };
                 let micros = cast(array, &DataType::Timestamp(TimeUnit::Microsecond, zone))?;
-                add_integers(numbers, &micros, &DataType::Int64)?;
+                add_as::<Int64Type>(numbers, &micros, &DataType::Int64)?;
             }
             Values::Texts(texts) => match array.data_type() {
                 DataType::Utf8View => texts.add(array.as_string_view().iter().flatten()),
@@ -138,10 +144,25 @@ impl ColumnProfile {
             Values::Booleans { truths, falsehoods } => {
                 description.of_booleans(truths, falsehoods, settings.top_values);
             }
-            Values::Integers(numbers) => description.of_numbers(&numbers, settings, 1.0, i64::to_string),
-            Values::Floats(numbers) => description.of_numbers(&numbers, settings, 1.0, f64::to_string),
-            Values::Dates(numbers) => description.of_numbers(&numbers, settings, 86_400.0, date_text),
-            Values::Timestamps(numbers) => description.of_numbers(&numbers, settings, 1e-6, timestamp_text),
+            Values::Integers(numbers) => {
+                description.of_numbers(&numbers, settings, identity, i64::to_string);
+            }
+            Values::Unsigned(numbers) => {
+                description.of_numbers(&numbers, settings, identity, u64::to_string);
+            }
+            Values::Floats(numbers) => description.of_numbers(&numbers, settings, identity, f64::to_string),
+            Values::Decimals(numbers, scale) => {
+                description.of_decimals::<Decimal128Type>(&numbers, settings, scale);
+            }
+            Values::WideDecimals(numbers, scale) => {
+                description.of_decimals::<Decimal256Type>(&numbers, settings, scale);
+            }
+            Values::Dates(numbers) => {
+                description.of_numbers(&numbers, settings, |days| days * 86_400.0, date_text);
+            }
+            Values::Timestamps(numbers) => {
+                description.of_numbers(&numbers, settings, |micros| micros / 1e6, timestamp_text);
+            }
             Values::Texts(texts) => {
                 description.distinct = Some(texts.frequencies.distinct());
                 description.approximate = !texts.frequencies.is_exact();
@@ -159,17 +180,22 @@ impl ColumnProfile {
     }
 }
 
-fn add_integers(
-    numbers: &mut Numbers<i64>,
+/// Adds the values as those of another type, which holds them all.
+fn add_as<T>(
+    numbers: &mut Numbers<T::Native>,
     array: &ArrayRef,
     data_type: &DataType,
-) -> Result<(), ArrowError> {
-    let array = if array.data_type() == data_type { Arc::clone(array) } else { cast(array, data_type)? };
-    let integers = array.as_primitive::<Int64Type>();
-    if integers.null_count() == 0 {
-        numbers.add(integers.values().iter().copied());
+) -> Result<(), ArrowError>
+where
+    T: ArrowPrimitiveType,
+    T::Native: Number,
+{
+    let array = cast(array, data_type)?;
+    let values: &PrimitiveArray<T> = array.as_primitive();
+    if values.null_count() == 0 {
+        numbers.add(values.values().iter().copied());
     } else {
-        numbers.add(integers.iter().flatten());
+        numbers.add(values.iter().flatten());
     }
     Ok(())
 }
@@ -186,12 +212,22 @@ impl Description {
         self.top_values = counted;
     }
 
-    /// `scale` turns the stored numbers into those of the statistics.
+    fn of_decimals<T>(&mut self, numbers: &Numbers<T::Native>, settings: Settings, scale: i8)
+    where
+        T: DecimalType,
+        T::Native: Number,
+    {
+        let unit = 10_f64.powi(i32::from(scale));
+        let text = |value: &T::Native| T::format_decimal(*value, T::MAX_PRECISION, scale);
+        self.of_numbers(numbers, settings, |value| value / unit, text);
+    }
+
+    /// `scaled` turns the stored numbers into those of the statistics.
     fn of_numbers<N: Number>(
         &mut self,
         numbers: &Numbers<N>,
         settings: Settings,
-        scale: f64,
+        scaled: impl Fn(f64) -> f64,
         text: impl Fn(&N) -> String,
     ) {
         self.distinct = Some(numbers.frequencies.distinct());
@@ -201,12 +237,12 @@ impl Description {
             self.maximum = Some(text(&most));
         }
         self.statistics = numbers.statistics(settings.histogram_bins).map(|mut statistics| {
-            statistics.mean *= scale;
-            statistics.standard_deviation = statistics.standard_deviation.map(|deviation| deviation * scale);
-            statistics.quantiles = statistics.quantiles.map(|quantile| quantile * scale);
+            statistics.mean = scaled(statistics.mean);
+            statistics.standard_deviation = statistics.standard_deviation.map(&scaled);
+            statistics.quantiles = statistics.quantiles.map(&scaled);
             for bin in &mut statistics.histogram {
-                bin.lower *= scale;
-                bin.upper *= scale;
+                bin.lower = scaled(bin.lower);
+                bin.upper = scaled(bin.upper);
             }
             statistics
         });

@@ -44,13 +44,16 @@ impl<K: Hash + Eq + Clone + Ord> Frequencies<K> {
         overflowed
     }
 
-    /// Goes on with sketches; the value that overflowed is to be added again.
-    pub(super) fn become_approximate(&mut self) {
-        let mut sketch = DistinctSketch::new();
-        for value in self.counts.keys() {
-            sketch.add(value.borrow());
+    /// Forgets the rarer half of the values, and goes on with sketches. The
+    /// value that overflowed is to be added again.
+    pub(super) fn make_room(&mut self) {
+        if self.distinct.is_none() {
+            let mut sketch = DistinctSketch::new();
+            for value in self.counts.keys() {
+                sketch.add(value);
+            }
+            self.distinct = Some(sketch);
         }
-        self.distinct = Some(sketch);
         self.forget_rare();
     }
 

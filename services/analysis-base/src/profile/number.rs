@@ -1,6 +1,9 @@
 //! Numbers, dates and timestamps.
 
-use std::cmp::Ordering;
+use std::fmt::Debug;
+use std::hash::Hash;
+
+use datafusion::arrow::datatypes::i256;
 
 use super::Settings;
 use super::frequency::Frequencies;
@@ -8,48 +11,72 @@ use super::sketch::QuantileSketch;
 
 /// A value that has a place on the number line.
 pub(super) trait Number: Copy {
-    /// A key that is equal for equal values.
-    fn key(self) -> u64;
-    fn from_key(key: u64) -> Self;
+    /// Holds the value exactly; keys are equal and in order as the values are.
+    type Key: Copy + Debug + Hash + Ord;
+
+    fn key(self) -> Self::Key;
+    fn from_key(key: Self::Key) -> Self;
+    /// The nearest number in double precision, of which statistics are.
     fn as_f64(self) -> f64;
-    fn compare(&self, other: &Self) -> Ordering;
 }
 
-impl Number for i64 {
-    fn key(self) -> u64 {
-        self.cast_unsigned()
-    }
+macro_rules! integer {
+    ($integer:ty, $value:ident => $as_f64:expr) => {
+        impl Number for $integer {
+            type Key = Self;
 
-    fn from_key(key: u64) -> Self {
-        key.cast_signed()
-    }
+            fn key(self) -> Self {
+                self
+            }
 
-    #[expect(clippy::cast_precision_loss, reason = "statistics are of this precision")]
-    fn as_f64(self) -> f64 {
-        self as f64
-    }
+            fn from_key(key: Self) -> Self {
+                key
+            }
 
-    fn compare(&self, other: &Self) -> Ordering {
-        self.cmp(other)
-    }
+            fn as_f64(self) -> f64 {
+                let $value = self;
+                $as_f64
+            }
+        }
+    };
 }
+
+integer!(i64, value => value as f64);
+integer!(u64, value => value as f64);
+integer!(i128, value => value as f64);
+integer!(i256, value => wide(value));
+
+#[expect(clippy::cast_precision_loss, reason = "statistics are of this precision")]
+fn wide(value: i256) -> f64 {
+    value.to_i128().map_or_else(
+        || {
+            let (low, high) = value.to_parts();
+            high as f64 * 2_f64.powi(128) + low as f64
+        },
+        |value| value as f64,
+    )
+}
+
+/// The sign of a number in double precision.
+const SIGN: u64 = 1 << 63;
 
 impl Number for f64 {
+    /// The bits, in the order of the numbers: from the least negative one to
+    /// the greatest (`totalOrder` of IEEE 754).
+    type Key = u64;
+
     fn key(self) -> u64 {
         // Zero has two signs.
-        if self == 0.0 { 0 } else { self.to_bits() }
+        let bits = if self == 0.0 { 0 } else { self.to_bits() };
+        if bits & SIGN == 0 { bits | SIGN } else { !bits }
     }
 
     fn from_key(key: u64) -> Self {
-        Self::from_bits(key)
+        Self::from_bits(if key & SIGN == 0 { !key } else { key ^ SIGN })
     }
 
     fn as_f64(self) -> f64 {
         self
-    }
-
-    fn compare(&self, other: &Self) -> Ordering {
-        self.total_cmp(other)
     }
 }
 
@@ -76,10 +103,10 @@ pub(super) struct Statistics {
 
 /// Collects numbers.
 #[derive(Debug)]
-pub(super) struct Numbers<N> {
-    pub(super) frequencies: Frequencies<u64>,
+pub(super) struct Numbers<N: Number> {
+    pub(super) frequencies: Frequencies<N::Key>,
     sketch: Option<QuantileSketch>,
-    range: Option<(N, N)>,
+    range: Option<(N::Key, N::Key)>,
     /// Count, mean and sum of squared distances from the mean, of finite values.
     count: f64,
     mean: f64,
@@ -89,7 +116,8 @@ pub(super) struct Numbers<N> {
 impl<N: Number> Numbers<N> {
     pub(super) fn new(settings: Settings) -> Self {
         Self {
-            frequencies: Frequencies::new(settings.exact_values),
+            // As many bytes, however wide a key is.
+            frequencies: Frequencies::new(settings.exact_values * size_of::<u64>() / size_of::<N::Key>()),
             sketch: None,
             range: None,
             count: 0.0,
@@ -117,7 +145,7 @@ impl<N: Number> Numbers<N> {
                 }
             }
             self.sketch = Some(sketch);
-            self.frequencies.become_approximate();
+            self.frequencies.make_room();
             self.frequencies.add(&key, |key| *key);
         }
         let number = value.as_f64();
@@ -128,11 +156,8 @@ impl<N: Number> Numbers<N> {
             sketch.add(number, 1);
         }
         self.range = Some(match self.range {
-            None => (value, value),
-            Some((least, most)) => (
-                if value.compare(&least).is_lt() { value } else { least },
-                if value.compare(&most).is_gt() { value } else { most },
-            ),
+            None => (key, key),
+            Some((least, most)) => (least.min(key), most.max(key)),
         });
     }
 
@@ -158,12 +183,12 @@ impl<N: Number> Numbers<N> {
 
     /// The least and the greatest value.
     pub(super) fn range(&self) -> Option<(N, N)> {
-        self.range
+        self.range.map(|(least, most)| (N::from_key(least), N::from_key(most)))
     }
 
     /// `None` if there was no finite value.
     pub(super) fn statistics(&self, bins: usize) -> Option<Statistics> {
-        let (least, most) = self.range?;
+        let (least, most) = self.range()?;
         let exact = self.sketch.is_none();
         let weighted = match &self.sketch {
             Some(sketch) => sketch.weighted(),
@@ -244,4 +269,31 @@ fn histogram(weighted: &[(f64, u64)], least: f64, most: f64, bins: usize) -> Vec
         histogram[bin].count += weight;
     }
     histogram
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_numbers_are_in_their_order() {
+        let ordered = [f64::NEG_INFINITY, -1e300, -2.0, -1e-300, 0.0, 1e-300, 1.0, 1e300, f64::INFINITY];
+        assert!(ordered.is_sorted_by_key(|number| number.key()));
+        assert!(ordered.iter().all(|number| f64::from_key(number.key()) == *number));
+        assert_eq!((-0.0_f64).key(), 0.0_f64.key());
+        assert!(f64::from_key(f64::NAN.key()).is_nan());
+    }
+
+    #[test]
+    fn wide_integers_are_near_in_double_precision() {
+        for (text, expected) in [
+            ("-5", -5.0),
+            ("9007199254740993", 9_007_199_254_740_992.0),
+            ("1000000000000000000000000000000000000000000000000000000000000", 1e60),
+            ("-1000000000000000000000000000000000000000000000000000000000000", -1e60),
+        ] {
+            let found = i256::from_string(text).expect("number").as_f64();
+            assert!((found - expected).abs() <= expected.abs() * 1e-15, "{text}: {found}");
+        }
+    }
 }

@@ -21,12 +21,15 @@ use super::number::Statistics;
 /// | `column`, `type` | text | name, and type in the words of the specification |
 /// | `count`, `nulls`, `distinct` | integer | rows, missing values, different values |
 /// | `approximate` | boolean | whether distinct, quantiles, histogram and top values are estimates |
-/// | `minimum`, `maximum` | text | in the notation of the type |
+/// | `minimum`, `maximum` | text | in the notation of the type; exact, but a timestamp is cut to microseconds |
 /// | `mean`, `standard_deviation` | number | of a date or timestamp: seconds (since 1970) |
 /// | `quantiles` | struct of numbers | `p05`, `p25`, `p50`, `p75`, `p95` |
 /// | `histogram` | list of structs | `lower`, `upper`, `count` |
-/// | `top_values` | list of structs | `value` (text), `count` |
-/// | `correlations` | map | name of another column with numbers → Pearson's coefficient |
+/// | `top_values` | list of structs | `value` (text, exact as `minimum` is), `count` |
+/// | `correlations` | map | name of another column with numbers → Pearson's coefficient; only of the first 200 columns with numbers |
+///
+/// What is of the type `number` is in double precision: of integers beyond
+/// 2^53 and of long decimals it is the nearest.
 pub(super) fn build(
     descriptions: &[Description],
     names: &[&str],
@@ -117,8 +120,7 @@ fn list_of_structs(
 
 fn correlation_maps(names: &[&str], correlations: &Correlations) -> Result<ArrayRef, ArrowError> {
     let mut maps = MapBuilder::new(None, StringBuilder::new(), Float64Builder::new());
-    for column in 0..names.len() {
-        let found = correlations.of(column);
+    for found in correlations.of_each(names.len()) {
         for (other, coefficient) in &found {
             maps.keys().append_value(names[*other]);
             maps.values().append_value(*coefficient);

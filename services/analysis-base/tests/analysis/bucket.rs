@@ -9,6 +9,7 @@ use crds::analysis::FailureReason;
 use serde_json::json;
 
 use crate::bench::Bench;
+use crate::formats::written;
 
 #[derive(Default)]
 struct State {
@@ -16,6 +17,13 @@ struct State {
     uploads: BTreeMap<String, BTreeMap<u32, Vec<u8>>>,
     requests: Vec<String>,
     refuse: bool,
+    /// How often an object was read.
+    reads: usize,
+    /// Reads after which access is refused.
+    refuses_after: Option<usize>,
+    /// Reads after which objects are others.
+    changes_after: Option<usize>,
+    keeps_conditions: bool,
 }
 
 #[derive(Clone)]
@@ -53,7 +61,7 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) -> Option<()> {
     let mut reader = BufReader::new(stream);
     let mut request = String::new();
     reader.read_line(&mut request).ok().filter(|read| *read > 0)?;
-    let (mut length, mut range, mut signed) = (0, None, false);
+    let (mut length, mut range, mut condition, mut signed) = (0, None, None, false);
     loop {
         let mut line = String::new();
         reader.read_line(&mut line).ok()?;
@@ -67,6 +75,9 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) -> Option<()> {
         if let Some(value) = line.strip_prefix("range: bytes=") {
             let (start, end) = value.split_once('-')?;
             range = Some((start.parse::<usize>().ok(), end.parse::<usize>().ok()));
+        }
+        if let Some(value) = line.strip_prefix("if-match: ") {
+            condition = Some(value.to_owned());
         }
         signed |= line.starts_with("authorization: aws4-hmac-sha256 credential=key/");
     }
@@ -82,14 +93,21 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) -> Option<()> {
         (None, end) => total - end.unwrap_or(0).min(total)..total,
     });
     state.requests.push(format!("{method} {target} signed={signed}"));
-    let (status, content) = if state.refuse {
+    if method == "GET" && state.objects.contains_key(path) {
+        state.reads += 1;
+    }
+    let is_over = |limit: Option<usize>| limit.is_some_and(|limit| state.reads > limit);
+    let tag = if is_over(state.changes_after) { "\"2\"" } else { "\"1\"" };
+    let (status, content) = if state.refuse || is_over(state.refuses_after) {
         ("403 Forbidden", b"<Error><Code>AccessDenied</Code></Error>".to_vec())
+    } else if state.keeps_conditions && condition.is_some_and(|condition| condition != tag) {
+        ("412 Precondition Failed", Vec::new())
     } else {
         respond(&mut state, method, path, query, range.clone(), body)
     };
     let size = if method == "HEAD" { state.objects.get(path).map_or(0, Vec::len) } else { content.len() };
     let mut head = format!(
-        "HTTP/1.1 {status}\r\ncontent-length: {size}\r\netag: \"1\"\r\nlast-modified: Mon, 01 Jan 2024 00:00:00 GMT\r\n"
+        "HTTP/1.1 {status}\r\ncontent-length: {size}\r\netag: {tag}\r\nlast-modified: Mon, 01 Jan 2024 00:00:00 GMT\r\n"
     );
     if let (Some(range), true) = (range, status.starts_with("206")) {
         head.push_str(&format!("content-range: bytes {}-{}/{total}\r\n", range.start, range.end - 1));
@@ -264,4 +282,121 @@ async fn refusals_and_missing_keys() {
         (failure.reason, failure.message.as_str()),
         (FailureReason::AccessDenied, "Secret `other` has no key `AWS_ACCESS_KEY_ID`.")
     );
+}
+
+#[tokio::test]
+async fn nothing_new_is_visible_before_everything_has_succeeded() {
+    let store = Store::start();
+    store.put("out/result.csv", b"old\n");
+    let bench = bench();
+    let output = json!({"format": "csv", "s3": {"url": "s3://lake/out", "endpoint": store.endpoint, "secret": {"name": "s3"}}});
+    let specification = |y: &str| {
+        let encoding = json!({"xAxis": {"field": "a"}, "yAxis": {"field": y, "type": "quantitative"}});
+        json!({"sources": [{"name": "t", "format": "csv", "inline": "a\n1\n"}],
+            "sql": "SELECT a, repeat('x', 1000) AS x FROM t, generate_series(1, 10000)",
+            "charts": [{"name": "c", "mark": "point", "encoding": encoding}], "output": output})
+    };
+    // The result goes up in parts before the chart fails, which shows text as numbers.
+    let failure = bench.failure(specification("x")).await;
+    assert_eq!(failure.reason, FailureReason::InvalidChart, "{}", failure.message);
+    assert_eq!(store.get("out/result.csv"), b"old\n");
+    assert!(store.state.lock().expect("state").uploads.is_empty(), "the upload was taken back");
+
+    bench.run(specification("a")).await.expect("run");
+    assert!(store.get("out/result.csv").len() > 10_000_000);
+    let requests = std::mem::take(&mut store.state.lock().expect("state").requests);
+    let place = |start: &str| requests.iter().rposition(|request| request.starts_with(start)).expect(start);
+    // The result is complete when its upload is, after the charts.
+    let complete = place("POST /lake/out/result.csv?uploadId=");
+    assert!(
+        complete > place("PUT /lake/out/c.svg") && complete > place("PUT /lake/out/c.vl.json"),
+        "{requests:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_refused_result_is_not_tried_again() {
+    let store = Store::start();
+    store.state.lock().expect("state").refuse = true;
+    let output = json!({"format": "csv", "s3": {"url": "s3://lake/out", "endpoint": store.endpoint, "secret": {"name": "s3"}}});
+    let source = json!({"name": "t", "format": "csv", "inline": "a\n1\n"});
+    let specification = json!({"sources": [source], "sql": "SELECT * FROM t", "output": output});
+    let failure = bench().failure(specification).await;
+    assert_eq!(
+        (failure.reason, failure.message.as_str()),
+        (
+            FailureReason::AccessDenied,
+            "Writing to `s3://lake/out` was refused. Check the credentials in the Secret and what they may do."
+        )
+    );
+}
+
+/// Too much for the values to come along with the footer.
+const MANY_ROWS: &str = "SELECT value * value % 1000003 AS a FROM generate_series(1, 200000)";
+
+fn parquet_source(store: &Store, bucket: &str, name: &str) -> serde_json::Value {
+    let uri = json!({"url": format!("s3://{bucket}/t.parquet"), "endpoint": store.endpoint});
+    json!({"name": name, "format": "parquet", "uri": uri})
+}
+
+#[tokio::test]
+async fn a_file_that_changes_while_it_is_read() {
+    // Some stores refuse to read what has changed, others only tell by the tag.
+    for keeps_conditions in [true, false] {
+        let store = Store::start();
+        // Two blocks.
+        store.put("t.csv", format!("a\n{}", "1\n".repeat(3 << 20)).as_bytes());
+        store.put("t.parquet", &written("parquet", MANY_ROWS).await);
+        let csv = json!({"name": "t", "format": "csv", "uri": {"url": "s3://lake/t.csv", "endpoint": store.endpoint}});
+        for (source, name) in [(parquet_source(&store, "lake", "t"), "t.parquet"), (csv, "t.csv")] {
+            if let Ok(mut state) = store.state.lock() {
+                (state.reads, state.changes_after, state.keeps_conditions) = (0, Some(1), keeps_conditions);
+            }
+            let specification = json!({"sources": [source], "sql": "SELECT sum(a) s FROM t"});
+            let failure = Bench::new().failure(specification).await;
+            let message = format!(
+                "Reading source `t` (s3://lake/{name}) failed: the file changed while it was read. Run the analysis \
+                 when nothing writes to the file."
+            );
+            assert_eq!((failure.reason, failure.message), (FailureReason::SourceUnavailable, message));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_columnar_source_is_named_when_it_cannot_be_read() {
+    let store = Store::start();
+    store.put("t.parquet", &written("parquet", MANY_ROWS).await);
+    // At its footer, and at its values.
+    for reads in [0, 1] {
+        if let Ok(mut state) = store.state.lock() {
+            (state.reads, state.refuses_after) = (0, Some(reads));
+        }
+        let source = parquet_source(&store, "lake", "t");
+        let specification = json!({"sources": [source], "sql": "SELECT sum(a) s FROM t"});
+        let failure = Bench::new().failure(specification).await;
+        assert_eq!(failure.reason, FailureReason::AccessDenied);
+        assert_eq!(
+            failure.message,
+            "Reading source `t` (s3://lake/t.parquet) failed: access to `t.parquet` was refused. Check the credentials \
+             in the Secret.",
+            "{reads}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn files_of_one_name_in_two_buckets() {
+    let store = Store::start();
+    let one = written("parquet", "SELECT 1 AS v").await;
+    let two = written("parquet", "SELECT 2 AS v").await;
+    // So alike that only the bucket tells them apart.
+    assert_eq!(one.len(), two.len());
+    if let Ok(mut state) = store.state.lock() {
+        state.objects.extend([("/lake/t.parquet".to_owned(), one), ("/pond/t.parquet".to_owned(), two)]);
+    }
+    let sources = [parquet_source(&store, "lake", "a"), parquet_source(&store, "pond", "b")];
+    let sql = "SELECT (SELECT count(*) FROM a WHERE v = 1) AS x, (SELECT count(*) FROM b WHERE v = 2) AS y";
+    let run = Bench::new().run(json!({"sources": sources, "sql": sql})).await.expect("run");
+    assert_eq!(run.outcome.preview, "x,y\n1,1\n");
 }

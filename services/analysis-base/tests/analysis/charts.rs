@@ -1,5 +1,6 @@
 use std::process::Command;
 
+use crds::analysis::FailureReason;
 use serde_json::{Value, json};
 
 use crate::bench::Bench;
@@ -34,6 +35,12 @@ async fn bars_are_stacked_by_color() {
     assert!(svg.contains("Amount (€)"));
     assert!(svg.contains(">North</text>") && svg.contains(">South</text>"));
     assert!(svg.contains(">30</text>"), "the axis reaches the height of the stack");
+    let top = |bar: &str| -> f64 {
+        let line = svg.lines().find(|line| line.starts_with("<rect") && line.contains(bar)).expect("bar");
+        let y = line.split(" y=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("y");
+        y.parse().expect("number")
+    };
+    assert!(top(": 10, region: North") < top(": 20, region: South"), "stacked as the legend is: {svg}");
     assert_eq!(
         vega,
         json!({"$schema": "https://vega.github.io/schema/vega-lite/v6.json",
@@ -49,7 +56,7 @@ async fn bars_are_stacked_by_color() {
                 "x": {"field": "day", "type": "temporal", "title": "day"},
                 "y": {"field": "amount", "type": "quantitative", "title": "Amount (€)", "scale": {"zero": true}, "stack": "zero"},
                 "color": {"field": "region", "type": "nominal", "title": "region"}},
-            "config": {"range": {"category": ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442"],
+            "config": {"mark": {"invalid": "break-paths-show-path-domains"}, "range": {"category": ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442"],
                 "ramp": {"scheme": "viridis"}, "heatmap": {"scheme": "viridis"}}}})
     );
 }
@@ -136,4 +143,72 @@ async fn a_chart_has_a_query_of_its_own_and_a_limit() {
         "The result has 1 row, in 3 files. The chart `c` shows only the first 5000 rows."
     );
     assert_eq!(count(&bench.written("c.svg"), "mark-point", "circle"), 5000);
+}
+
+#[tokio::test]
+async fn a_missing_name_is_called_null() {
+    let text = "x,y,c\n,1,a\nb,2,\nb,,a\n";
+    let encoding = json!({"xAxis": {"field": "x"}, "yAxis": {"field": "y"}, "color": {"field": "c"}});
+    // As Vega-Lite does with these rows: the one without a number has no place.
+    let rows = json!([{"x": null, "y": 1, "c": "a"}, {"x": "b", "y": 2, "c": null}, {"x": "b", "y": null, "c": "a"}]);
+    for (mark, element) in [("bar", "rect"), ("point", "circle"), ("line", "circle")] {
+        let chart = json!({"name": "c", "mark": mark, "encoding": encoding});
+        let (svg, vega) = draw(&Bench::new(), text, chart).await;
+        assert_eq!(count(&svg, &format!("mark-{mark}"), element), 2, "{mark}: {svg}");
+        // On the axis and in the legend.
+        assert_eq!(svg.matches(">null</text>").count(), 2, "{mark}: {svg}");
+        assert_eq!(vega["data"]["values"], rows);
+    }
+    let heat = json!({"xAxis": {"field": "x"}, "yAxis": {"field": "c"}, "color": {"field": "y"}});
+    let (svg, _) = draw(&Bench::new(), text, json!({"name": "c", "mark": "rect", "encoding": heat})).await;
+    assert_eq!(count(&svg, "mark-rect", "rect"), 2, "{svg}");
+    assert_eq!(svg.matches(">null</text>").count(), 2, "{svg}");
+}
+
+#[tokio::test]
+async fn a_missing_number_interrupts_a_line() {
+    let text = "day,v\n2024-01-01,1\n2024-01-02,2\n2024-01-03,\n2024-01-04,4\n2024-01-05,5\n";
+    let encoding = json!({"xAxis": {"field": "day"}, "yAxis": {"field": "v"}});
+    for (mark, paths) in [("line", 2), ("area", 4)] {
+        let chart = json!({"name": "c", "mark": mark, "encoding": encoding});
+        let (svg, vega) = draw(&Bench::new(), text, chart.clone()).await;
+        assert_eq!(count(&svg, &format!("mark-{mark}"), "path"), paths, "{mark}: {svg}");
+        assert_eq!(vega.get("transform"), None);
+        // A row without a place along the line does not interrupt it.
+        let (svg, vega) = draw(&Bench::new(), &format!("{text},9\n"), chart).await;
+        assert_eq!(count(&svg, &format!("mark-{mark}"), "path"), paths, "{mark}: {svg}");
+        assert_eq!(vega["transform"], json!([{"filter": "datum[\"day\"] != null"}]));
+        assert_eq!(vega["data"]["values"].as_array().map(Vec::len), Some(6));
+    }
+}
+
+#[tokio::test]
+async fn numbers_that_are_all_missing_are_numbers() {
+    let bench = Bench::new();
+    bench
+        .run(json!({"sources": [{"name": "t", "format": "csv", "inline": "a\n1\n"}],
+            "sql": "SELECT 'x' AS x, CAST(NULL AS BIGINT) AS y FROM t",
+            "charts": [{"name": "c", "mark": "bar", "encoding": {"xAxis": {"field": "x"}, "yAxis": {"field": "y"}}}],
+            "output": {"format": "csv", "persistentVolumeClaim": {"claimName": "data", "path": "out"}}}))
+        .await
+        .expect("run");
+    assert!(bench.written("c.svg").contains("No data"));
+}
+
+#[tokio::test]
+async fn a_chart_that_fails_leaves_what_was_there() {
+    let bench = Bench::new();
+    let chart = json!({"name": "c", "mark": "bar", "encoding": {
+        "xAxis": {"field": "region"}, "yAxis": {"field": "amount", "type": "quantitative"}}});
+    draw(&bench, SALES, chart.clone()).await;
+    let before = (bench.written("result.csv"), bench.written("c.svg"));
+    let failure = bench
+        .failure(json!({"sources": [{"name": "t", "format": "csv", "inline": SALES}],
+            "sql": "SELECT region, 'much' AS amount FROM t", "charts": [chart],
+            "output": {"format": "csv", "persistentVolumeClaim": {"claimName": "data", "path": "out"}}}))
+        .await;
+    assert_eq!(failure.reason, FailureReason::InvalidChart, "{}", failure.message);
+    assert_eq!((bench.written("result.csv"), bench.written("c.svg")), before);
+    // Nothing else is there: result, SVG and Vega-Lite.
+    assert_eq!(std::fs::read_dir(bench.output("")).expect("folder").count(), 3);
 }

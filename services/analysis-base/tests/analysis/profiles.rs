@@ -128,9 +128,85 @@ async fn a_profile_can_be_written_in_every_format() {
 }
 
 #[tokio::test]
-async fn text_that_begins_with_a_long_value_is_approximate() {
-    let inline = format!("t\n{}\nshort\nshort\n", "long ".repeat(80));
+async fn long_texts_are_told_apart_by_their_whole_length() {
+    let long = "long ".repeat(80);
+    let inline = format!("t\n{long}\nshort\nshort\n{long} indeed\n");
     let source = json!({"name": "t", "format": "csv", "inline": inline});
     let rows = profile(&Bench::new(), source, json!({})).await;
-    assert_eq!((&rows[0]["nulls"], &rows[0]["distinct"]), (&json!(0), &json!(2)));
+    assert_eq!((&rows[0]["nulls"], &rows[0]["distinct"]), (&json!(0), &json!(3)));
+    assert_eq!(rows[0]["approximate"], false);
+    assert_eq!(rows[0]["top_values"][0], json!({"value": "short", "count": 2}));
+}
+
+#[tokio::test]
+async fn large_integers_and_decimals_keep_all_digits() {
+    let bench = Bench::new();
+    let sql = "SELECT CAST(u AS BIGINT UNSIGNED) AS u, CAST(d AS DECIMAL(38, 2)) AS d, CAST(d AS DECIMAL(76, 2)) AS w, i \
+               FROM (VALUES ('9007199254740993', '12345678901234567890.12', 5), \
+               ('18446744073709551615', '-0.05', -1), \
+               ('9007199254740993', '12345678901234567890.12', 7)) AS v(u, d, i)";
+    bench
+        .run(json!({"sources": [{"name": "t", "format": "csv", "inline": "a\n1\n"}], "sql": sql,
+            "output": {"format": "parquet", "persistentVolumeClaim": {"claimName": "data", "path": "out"}}}))
+        .await
+        .expect("run");
+    bench.put("t.parquet", std::fs::read(bench.output("result.parquet")).expect("result"));
+    let source = json!({"name": "t", "format": "parquet",
+        "persistentVolumeClaim": {"claimName": "data", "path": "t.parquet"}});
+    let rows = profile(&bench, source, json!({})).await;
+    let found = |row: usize| (&rows[row]["minimum"], &rows[row]["maximum"], &rows[row]["top_values"][0]);
+
+    assert_eq!(rows[0]["type"], "integer");
+    assert_eq!(
+        found(0),
+        (
+            &json!("9007199254740993"),
+            &json!("18446744073709551615"),
+            &json!({"value": "9007199254740993", "count": 2})
+        )
+    );
+    for row in [1, 2] {
+        assert_eq!(rows[row]["type"], "decimal");
+        assert_eq!(
+            found(row),
+            (
+                &json!("-0.05"),
+                &json!("12345678901234567890.12"),
+                &json!({"value": "12345678901234567890.12", "count": 2})
+            )
+        );
+        let quantile = |name: &str| rows[row]["quantiles"][name].as_f64().expect("quantile");
+        assert!((quantile("p50") / 1.234_567_890_123e19 - 1.0).abs() < 1e-11);
+    }
+    // Of values that occur equally often, the least comes first.
+    assert_eq!(found(3).2, &json!({"value": "-1", "count": 1}));
+}
+
+#[tokio::test]
+async fn only_the_first_of_very_many_columns_are_correlated() {
+    let line = |text: &dyn Fn(usize) -> String| (0..210).map(text).collect::<Vec<_>>().join(",");
+    let names = line(&|column| format!("c{column}"));
+    let (one, other) = (line(&|column| column.to_string()), line(&|column| (column + 1).to_string()));
+    let bench = Bench::new();
+    let run = bench
+        .run(json!({"sources": [{"name": "t", "format": "csv", "inline": format!("{names}\n{one}\n{other}\n")}],
+            "profile": {"source": "t"},
+            "output": {"format": "jsonLines", "persistentVolumeClaim": {"claimName": "data", "path": "out"}}}))
+        .await
+        .expect("run");
+    assert_eq!(
+        run.outcome.message,
+        "The result has 210 rows, in 1 file. The correlations are those of the first 200 columns with numbers, \
+         without the other 10. Name the columns that matter in `profile.columns`."
+    );
+    let text = bench.written("result.jsonl");
+    let found: Vec<usize> = text
+        .lines()
+        .map(|line| {
+            serde_json::from_str::<Value>(line).expect("row")["correlations"]
+                .as_object()
+                .map_or(0, serde_json::Map::len)
+        })
+        .collect();
+    assert_eq!(found, [vec![199; 200], vec![0; 10]].concat());
 }
