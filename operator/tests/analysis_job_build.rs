@@ -5,6 +5,7 @@ use ai_saas_platform_operator::analysis_job::build::{Prepared, build};
 use ai_saas_platform_operator::analysis_job::dereference::{Observed, References};
 use ai_saas_platform_operator::analysis_job::validate::validate;
 use ai_saas_platform_operator::pods::ImageDefaults;
+use ai_saas_platform_operator::rules::Rules;
 use crds::AnalysisJob;
 use crds::workload::ImagePullPolicy;
 use k8s_openapi::api::core::v1::PodSpec;
@@ -26,7 +27,7 @@ fn images() -> ImageDefaults {
 }
 
 fn built(job: &AnalysisJob) -> Prepared {
-    build(&validate(job, &Observed::default()).unwrap(), &images())
+    build(&validate(job, &Observed::default(), &Rules::default()).unwrap(), &images())
 }
 
 fn pod(prepared: &Prepared) -> &PodSpec {
@@ -113,7 +114,7 @@ fn a_queue_decides_when_a_job_starts() {
 
 #[test]
 fn the_image_of_the_operator_does_not_count_as_a_change_of_the_template() {
-    let validated = validate(&job(SMALLEST), &Observed::default()).unwrap();
+    let validated = validate(&job(SMALLEST), &Observed::default(), &Rules::default()).unwrap();
     let upgraded = ImageDefaults { image: "registry.example/analysis-base:2".to_owned(), ..images() };
     assert_eq!(build(&validated, &images()).template_digest, build(&validated, &upgraded).template_digest);
     let larger = job(&format!("{SMALLEST}\nworkload: {{resources: {{limits: {{memory: 2Gi}}}}}}"));
@@ -124,7 +125,7 @@ fn the_image_of_the_operator_does_not_count_as_a_change_of_the_template() {
 fn what_is_missing_is_named_with_what_to_do() {
     let check = |references: References, expected: &str| {
         let observed = Observed { references, ..Observed::default() };
-        let rejection = validate(&job(LARGEST), &observed).unwrap_err();
+        let rejection = validate(&job(LARGEST), &observed, &Rules::default()).unwrap_err();
         assert_eq!(rejection.to_string(), expected);
         assert!(rejection.is_missing_reference());
     };
@@ -149,7 +150,7 @@ fn what_is_missing_is_named_with_what_to_do() {
 fn rules_of_the_custom_resource_hold_in_reconcile_too() {
     let mut both = job(LARGEST);
     both.spec.sql = Some("select 1".to_owned());
-    let rejection = validate(&both, &Observed::default()).unwrap_err();
+    let rejection = validate(&both, &Observed::default(), &Rules::default()).unwrap_err();
     assert_eq!(rejection.reason(), "InvalidSpecification");
     assert!(rejection.to_string().contains("give exactly one of `sql` and `profile`"), "{rejection}");
 }
@@ -160,6 +161,7 @@ fn inline_data_are_bounded_together() {
         |index: usize| format!("  - {{name: s{index}, format: csv, inline: \"{}\"}}\n", "1,".repeat(16_000));
     let sources: String = (0..8).map(source).collect();
     let rejection =
-        validate(&job(&format!("sources:\n{sources}sql: select 1")), &Observed::default()).unwrap_err();
+        validate(&job(&format!("sources:\n{sources}sql: select 1")), &Observed::default(), &Rules::default())
+            .unwrap_err();
     assert_eq!(rejection.reason(), "SpecificationTooLarge");
 }

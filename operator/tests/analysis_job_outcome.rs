@@ -12,6 +12,7 @@ use ai_saas_platform_operator::analysis_job::dereference::{Observed, ResultFiles
 use ai_saas_platform_operator::analysis_job::outcome::outcome;
 use ai_saas_platform_operator::analysis_job::status::from_outcome;
 use ai_saas_platform_operator::analysis_job::validate::validate;
+use ai_saas_platform_operator::rules::Rules;
 use crds::analysis::{AnalysisJobStatus, FailureReason, RunSummary};
 use crds::{AnalysisJob, condition};
 use k8s_openapi::jiff::Timestamp;
@@ -38,7 +39,6 @@ fn running() -> JobState {
         deleting: false,
         template_digest: None,
         suspended: false,
-        queued: false,
         active_deadline_seconds: Some(60),
         backoff_limit: Some(3),
         active: 1,
@@ -102,7 +102,7 @@ fn status(child: JobState, pods: Vec<PodState>, files: Option<ResultFiles>) -> A
         files,
         ..Observed::default()
     };
-    let validated = validate(&job, &observed).unwrap();
+    let validated = validate(&job, &observed, &Rules::default()).unwrap();
     let outcome =
         outcome(&validated, &Applied { job: Some(child), config_map, ..Applied::default() }, &observed);
     from_outcome(&job, &AnalysisJobStatus::default(), &outcome, Timestamp::from_second(2_000).unwrap())
@@ -150,7 +150,7 @@ fn a_pod_that_has_just_started_is_given_a_moment_to_end() {
     let pod = PodState { running_since: Some(started), ..pod(None, None) };
     let observed =
         Observed { job: Some(Arc::clone(&child)), pods: vec![Arc::new(pod)], ..Observed::default() };
-    let validated = validate(&job, &observed).unwrap();
+    let validated = validate(&job, &observed, &Rules::default()).unwrap();
     let outcome = outcome(&validated, &Applied { job: Some(child), ..Applied::default() }, &observed);
     let at = |second| Timestamp::from_second(second).unwrap();
     assert_eq!(outcome.settles_in(at(1_004)), Some(Duration::from_secs(1)));
@@ -167,14 +167,15 @@ fn a_pod_that_ended_is_not_told_before_its_job_knows() {
             pods: pods.into_iter().map(Arc::new).collect(),
             ..Observed::default()
         };
-        let validated = validate(&job(), &observed).unwrap();
-        outcome(&validated, &Applied { job: Some(child), ..Applied::default() }, &observed).is_settling
+        let validated = validate(&job(), &observed, &Rules::default()).unwrap();
+        outcome(&validated, &Applied { job: Some(child), ..Applied::default() }, &observed).settling_since
     };
-    assert!(!settling(running(), vec![pod(None, None)]));
-    assert!(settling(running(), vec![pod(left(0, "Completed", ""), None)]));
-    assert!(settling(running(), vec![pod(left(75, "Error", ""), None)]));
+    let at = Timestamp::from_second(1_009).ok();
+    assert_eq!(settling(running(), vec![pod(None, None)]), None);
+    assert_eq!(settling(running(), vec![pod(left(0, "Completed", ""), None)]), at);
+    assert_eq!(settling(running(), vec![pod(left(75, "Error", ""), None)]), at);
     // Counted by the Job, which waits before it tries again.
-    assert!(!settling(JobState { failed: 1, ..running() }, vec![pod(left(75, "Error", ""), None)]));
+    assert_eq!(settling(JobState { failed: 1, ..running() }, vec![pod(left(75, "Error", ""), None)]), None);
 }
 
 #[test]
@@ -182,7 +183,7 @@ fn a_suspended_job_says_who_suspended_it() {
     let suspended = JobState { suspended: true, active: 0, ..running() };
     check(
         &status(suspended, vec![], None),
-        ("False", "Suspended", "Waiting in its queue: a queueing system has suspended the Job"),
+        ("False", "Suspended", "Waiting in its queue: the Job is suspended, by a queueing system or by hand"),
         "False",
     );
 }
@@ -258,6 +259,18 @@ fn a_process_that_left_no_summary_is_quoted_by_its_last_line() {
     let status = status(ended(Some(("BackoffLimitExceeded", "…"))), pods, None);
     let message = "The pod ended with exit code 2 (Error): error: no such option";
     check(&status, ("False", "PodFailed", message), "False");
+}
+
+#[test]
+fn a_process_that_aborted_is_told_by_what_it_was_about_to_do() {
+    let message = summary(Some(FailureReason::Aborted), "The program ended while it ran the query");
+    let pods = vec![pod(left(134, "Error", &message), None)];
+    let told = status(ended(Some(("PodFailurePolicy", "…"))), pods, None);
+    check(&told, ("False", "Aborted", "The program ended while it ran the query"), "False");
+    // Whoever else ended it, that was not the reason.
+    let pods = vec![pod(left(143, "Error", &message), None)];
+    let told = status(ended(Some(("BackoffLimitExceeded", "…"))), pods, None);
+    check(&told, ("False", "PodFailed", "The pod ended with exit code 143 (Error)"), "False");
 }
 
 #[test]

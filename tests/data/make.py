@@ -44,3 +44,12 @@ for name in ["measurements.csv", "measurements.jsonl"]:
     with open(name, "rb") as plain, open(f"{name}.gz", "wb") as packed:
         with gzip.GzipFile(filename="", mode="wb", fileobj=packed, mtime=0) as target:
             target.write(plain.read())
+
+# A file that says of itself, in the eight bytes before its only compressed
+# buffer, that it is 2**60 bytes long when unpacked.
+numbers = pa.table({"n": pa.array(range(1_000), pa.int64())})
+feather.write_feather(numbers, "endless.arrow", compression="lz4", chunksize=1_000)
+with open("endless.arrow", "r+b") as file:
+    length = file.read().index((8 * 1_000).to_bytes(8, "little"))
+    file.seek(length)
+    file.write((1 << 60).to_bytes(8, "little"))

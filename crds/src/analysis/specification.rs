@@ -66,6 +66,10 @@ pub mod exit_code {
     pub const PERMANENT: i32 = 65;
     /// May be tried again: EX_TEMPFAIL.
     pub const TEMPORARY: i32 = 75;
+    /// Ended by a signal that a program brings upon itself: SIGILL, SIGABRT,
+    /// SIGBUS, SIGFPE, SIGSEGV, each as 128 and its number. Trying again would
+    /// only fail again.
+    pub const ABORTED: [i32; 5] = [132, 134, 135, 136, 139];
 }
 
 /// A line on standard output that starts with this carries a part of a file

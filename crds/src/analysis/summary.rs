@@ -7,6 +7,9 @@ use super::WrittenFile;
 pub const SUMMARY_LIMIT_BYTES: usize = 4096;
 
 /// What a run leaves behind for the operator, as its termination message.
+///
+/// A run leaves one with [`FailureReason::Aborted`] before each of its steps,
+/// in case that it cannot leave another.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RunSummary {
@@ -62,6 +65,9 @@ pub enum FailureReason {
     OutputUnavailable,
     /// The pod was told to stop. It may be tried again.
     Interrupted,
+    /// The system ended the program while it worked, since something in the
+    /// query or in the data asked for more than there is.
+    Aborted,
     /// A fault of the program. It may be tried again.
     InternalError,
 }

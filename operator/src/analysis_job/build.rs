@@ -53,8 +53,6 @@ pub struct Prepared {
 /// What may be changed of a Job that exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RunControl {
-    /// Whether it is suspended; `None` leaves that to a queueing system.
-    pub suspend: Option<bool>,
     /// Its deadline in seconds.
     pub active_deadline_seconds: Option<i64>,
     /// How often it is tried again.
@@ -66,10 +64,6 @@ pub struct RunControl {
 pub fn build(validated: &ValidatedAnalysisJob, images: &ImageDefaults) -> Prepared {
     let spec = &validated.job.spec;
     let run_control = RunControl {
-        // A queueing system suspends a Job when it is created, and starts it
-        // when its turn has come. Saying "not suspended" would jump the queue,
-        // and "suspended" would be overruled: such a Job is not there at all.
-        suspend: validated.queue_labels.is_empty().then_some(spec.suspend),
         active_deadline_seconds: spec.active_deadline_seconds,
         backoff_limit: spec.backoff_limit.unwrap_or(DEFAULT_BACKOFF_LIMIT),
     };
@@ -94,7 +88,10 @@ pub fn build(validated: &ValidatedAnalysisJob, images: &ImageDefaults) -> Prepar
             completions: Some(1),
             backoff_limit: Some(run_control.backoff_limit),
             active_deadline_seconds: run_control.active_deadline_seconds,
-            suspend: run_control.suspend,
+            // A queueing system suspends a Job when it is created, and starts it
+            // when its turn has come: the field is its own. An AnalysisJob that
+            // is suspended itself has no Job.
+            suspend: None,
             // A pod that is still terminating may still be writing: the next
             // one waits until it has ended.
             pod_replacement_policy: Some("Failed".to_owned()),
@@ -154,12 +151,20 @@ fn pod_failure_policy() -> PodFailurePolicy {
                 on_exit_codes: Some(PodFailurePolicyOnExitCodesRequirement {
                     container_name: Some(CONTAINER.to_owned()),
                     operator: "In".to_owned(),
-                    values: vec![exit_code::PERMANENT, KILLED],
+                    values: permanent_exit_codes(),
                 }),
                 on_pod_conditions: None,
             },
         ],
     }
+}
+
+fn permanent_exit_codes() -> Vec<i32> {
+    let mut codes = vec![exit_code::PERMANENT, KILLED];
+    codes.extend(exit_code::ABORTED);
+    // The API server asks for an order.
+    codes.sort_unstable();
+    codes
 }
 
 fn pod(validated: &ValidatedAnalysisJob, images: &ImageDefaults) -> PodSpec {

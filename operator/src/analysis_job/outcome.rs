@@ -28,9 +28,9 @@ pub struct Outcome {
     pub started_at: Option<Timestamp>,
     /// Since when its pod runs, if it does.
     pub running_since: Option<Timestamp>,
-    /// Whether a pod has ended of which the Job does not know yet: it will in a
-    /// moment, and then there is something to tell.
-    pub is_settling: bool,
+    /// Since when a pod has ended of which the Job does not know yet: it will in
+    /// a moment, and then there is something to tell.
+    pub settling_since: Option<Timestamp>,
     /// When it ended.
     pub ended_at: Option<Timestamp>,
     /// How many of its pods failed.
@@ -100,7 +100,7 @@ pub fn outcome(validated: &ValidatedAnalysisJob, applied: &Applied, observed: &O
         job_name: validated.name.to_string(),
         started_at: job.and_then(|job| job.started_at),
         running_since: observed.pods.iter().filter_map(|pod| pod.running_since).max(),
-        is_settling: job.is_some_and(|job| is_settling(job, &observed.pods)),
+        settling_since: job.and_then(|job| settling_since(job, &observed.pods)),
         ended_at: job.and_then(|job| job.end.as_ref()).map(|end| end.at),
         failed_attempts: job.map_or(0, |job| job.failed),
         output: if succeeded { output(validated, applied, summary.as_ref()) } else { None },
@@ -143,7 +143,7 @@ fn suspended(validated: &ValidatedAnalysisJob) -> Stage {
     let message = if validated.job.spec.suspend {
         "Suspended: set spec.suspend to false to run the analysis"
     } else {
-        "Waiting in its queue: a queueing system has suspended the Job"
+        "Waiting in its queue: the Job is suspended, by a queueing system or by hand"
     };
     Stage::Suspended { message: message.to_owned() }
 }
@@ -156,6 +156,10 @@ fn under_way(
 ) -> Stage {
     if job.suspended {
         return suspended(validated);
+    }
+    if settling_since(job, pods).is_some() {
+        let message = "The pod has ended, and the Job does not say so yet. If this lasts, look at the Job controller of the cluster";
+        return Stage::Pending { message: message.to_owned() };
     }
     if job.ready > 0 || pods.iter().any(|pod| pod.running_since.is_some()) {
         return Stage::Running;
@@ -179,12 +183,19 @@ fn under_way(
     Stage::Pending { message }
 }
 
-fn is_settling(job: &JobState, pods: &[Arc<PodState>]) -> bool {
+fn settling_since(job: &JobState, pods: &[Arc<PodState>]) -> Option<Timestamp> {
+    if job.end.is_some() || job.suspended {
+        return None;
+    }
     // The Job ignores pods that were evicted, and makes others.
-    let counted = pods.iter().filter(|pod| !pod.is_disrupted);
-    let exit_codes: Vec<i32> = counted.filter_map(|pod| Some(pod.ended.as_ref()?.exit_code)).collect();
-    let failures = i32::try_from(exit_codes.iter().filter(|code| **code != 0).count()).unwrap_or(i32::MAX);
-    job.end.is_none() && !job.suspended && (exit_codes.contains(&0) || failures > job.failed)
+    let ended: Vec<(i32, Option<Timestamp>)> = pods
+        .iter()
+        .filter(|pod| !pod.is_disrupted)
+        .filter_map(|pod| pod.ended.as_ref().map(|end| (end.exit_code, end.at.or(pod.created_at))))
+        .collect();
+    let failures = i32::try_from(ended.iter().filter(|(code, _)| *code != 0).count()).unwrap_or(i32::MAX);
+    let is_uncounted = ended.iter().any(|(code, _)| *code == 0) || failures > job.failed;
+    is_uncounted.then(|| ended.iter().filter_map(|(_, at)| *at).max()).flatten()
 }
 
 /// Every pod passes through some states of waiting; they say nothing and are
@@ -277,6 +288,7 @@ fn reason_of(failure: FailureReason) -> &'static str {
         FailureReason::OutputTooLarge => "OutputTooLarge",
         FailureReason::OutputUnavailable => "OutputUnavailable",
         FailureReason::Interrupted => "Interrupted",
+        FailureReason::Aborted => "Aborted",
         FailureReason::InternalError => "InternalError",
     }
 }
@@ -315,14 +327,19 @@ fn read_summary(end: &ContainerEnd) -> Option<RunSummary> {
     let summary: RunSummary = serde_json::from_str(end.message.as_deref()?).ok()?;
     // A summary counts only with the exit code that belongs to it: the log's
     // end, read in place of a message, could look like one.
-    let expected = match summary.failure {
-        None => 0,
-        Some(failure) if failure.is_retryable() => exit_code::TEMPORARY,
-        Some(_) => exit_code::PERMANENT,
+    let fits = match summary.failure {
+        None => end.exit_code == 0,
+        Some(FailureReason::Aborted) => exit_code::ABORTED.contains(&end.exit_code),
+        Some(failure) if failure.is_retryable() => end.exit_code == exit_code::TEMPORARY,
+        Some(_) => end.exit_code == exit_code::PERMANENT,
     };
-    (end.exit_code == expected).then_some(summary)
+    fits.then_some(summary)
 }
 
 fn last_line(text: &str) -> Option<&str> {
+    // Left in case that the program ends itself, which it did not.
+    if serde_json::from_str::<RunSummary>(text).is_ok() {
+        return None;
+    }
     text.lines().rev().map(str::trim).find(|line| !line.is_empty())
 }

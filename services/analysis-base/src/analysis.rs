@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use crate::chart::{self, ChartData};
 use crate::engine::{Engine, Joins};
 use crate::environment::Environment;
-use crate::failure::{Failure, Limits};
+use crate::failure::{Failure, Limits, listed};
 use crate::output::{Destination, Encoder, Preview, Upload};
 use crate::source::{Downloads, Progress};
 use crate::{profile, query, source};
@@ -38,7 +38,8 @@ pub struct Outcome {
 /// becomes true the analysis ends soon and takes back what it began.
 ///
 /// # Errors
-/// A [`Failure`] says what to mend. Nothing of the result is visible then.
+/// A [`Failure`] says what to mend. Nothing of the result is visible then,
+/// unless it says so.
 pub async fn run(
     specification: &AnalysisSpecification,
     environment: &Environment,
@@ -57,6 +58,7 @@ pub async fn run(
     let mut engine = Engine::new(&environment, &folder("spill")?)?;
     let context = engine.session(Joins::Hashed)?;
     for source in &specification.sources {
+        progress.begin(&format!("opened the source `{}`", source.name));
         let opening = source::open(&context, source, &environment, &downloads, progress);
         let table = unless_stopped(opening, &stopped).await?;
         engine.add_table(&source.name, table);
@@ -70,26 +72,25 @@ pub async fn run(
         progress,
         stopped,
         joins_by_hash: false,
+        notes: Vec::new(),
     };
     let mut destination =
         specification.output.as_ref().map(|output| Destination::open(output, &environment)).transpose()?;
-    let written = match analysis.result(destination.as_mut(), Joins::Hashed).await {
-        // Joins by hash tables need memory that joins by sorting do not.
-        Err(failure) if failure.reason == FailureReason::MemoryExhausted && analysis.joins_by_hash => {
-            tracing::warn!(
-                "the memory does not suffice for joins by hash tables: trying again with sorted joins"
-            );
-            analysis.result(destination.as_mut(), Joins::Sorted).await?
+    let written = match analysis.complete(destination.as_mut()).await {
+        Ok(written) => written,
+        Err(failure) => {
+            if let Some(destination) = destination {
+                destination.abort().await;
+            }
+            return Err(failure);
         }
-        other => other?,
     };
-    let mut notes = Vec::new();
-    for chart in &specification.charts {
-        analysis.chart(chart, &written, destination.as_mut(), &mut notes).await?;
-    }
-    let files = destination.map_or_else(|| Ok(Vec::new()), Destination::publish)?;
+    let files = match destination {
+        Some(destination) => destination.publish().await?,
+        None => Vec::new(),
+    };
     Ok(Outcome {
-        message: message(written.rows, &files, &notes),
+        message: message(written.rows, &files, &analysis.notes),
         rows_written: written.rows,
         files,
         preview: written.preview,
@@ -164,9 +165,43 @@ struct Analysis<'a> {
     stopped: watch::Receiver<bool>,
     /// Whether the query that ran last joins by hash tables.
     joins_by_hash: bool,
+    /// What the user should know of the result.
+    notes: Vec<String>,
 }
 
 impl Analysis<'_> {
+    /// Writes the result and the charts, up to where they become visible.
+    async fn complete(
+        &mut self,
+        mut destination: Option<&mut Destination>,
+    ) -> Result<WrittenResult, Failure> {
+        let sources: Vec<_> = self.engine.table_names().iter().map(|name| format!("`{name}`")).collect();
+        self.progress.begin(&match &self.specification.profile {
+            Some(profile) => format!("described the source `{}`", profile.source),
+            None => format!("ran the query over {}", listed(&sources, 8)),
+        });
+        let written = match self.result(destination.as_deref_mut(), Joins::Hashed).await {
+            // Joins by hash tables need memory that joins by sorting do not.
+            Err(failure) if failure.reason == FailureReason::MemoryExhausted && self.joins_by_hash => {
+                tracing::warn!(
+                    "the memory does not suffice for joins by hash tables: trying again with sorted joins"
+                );
+                self.result(destination.as_deref_mut(), Joins::Sorted).await?
+            }
+            other => other?,
+        };
+        let specification = self.specification;
+        for chart in &specification.charts {
+            self.progress.begin(&format!("drew the chart `{}`", chart.name));
+            self.chart(chart, &written, destination.as_deref_mut()).await?;
+        }
+        // The last moment at which nothing is visible.
+        if *self.stopped.borrow() {
+            return Err(Failure::interrupted());
+        }
+        Ok(written)
+    }
+
     /// Computes the result and writes it.
     async fn result(
         &mut self,
@@ -196,6 +231,7 @@ impl Analysis<'_> {
             .map_err(|error| Failure::from_engine(&error, self.limits))?;
         let frame = profile::select(frame, options, self.limits)?;
         let schema: SchemaRef = Arc::clone(frame.schema().inner());
+        self.notes.extend(profile::note(&schema, options));
         let (plan, rows) = self.execute(frame).await?;
         let profiling = profile::run(&schema, rows, options, self.cores, self.limits);
         let profile = unless_stopped(profiling, &self.stopped).await?;
@@ -241,7 +277,7 @@ impl Analysis<'_> {
         };
         match ended {
             Ok(written) => {
-                destination.finish(upload).await?;
+                destination.finish(upload)?;
                 Ok(written)
             }
             Err(failure) => {
@@ -257,16 +293,17 @@ impl Analysis<'_> {
         mut rows: SendableRecordBatchStream,
         mut sink: Option<(&mut Encoder, &mut Upload)>,
     ) -> Result<WrittenResult, Failure> {
-        let shown = self.specification.charts.iter().any(|chart| chart.sql.is_none());
-        let mut chart_data = shown.then(|| ChartData::new(Arc::clone(schema)));
+        let shown: Vec<&Chart> =
+            self.specification.charts.iter().filter(|chart| chart.sql.is_none()).collect();
+        let mut chart_data = (!shown.is_empty()).then(|| ChartData::new(schema, &shown));
         let mut preview = match &self.specification.profile {
-            Some(_) => Preview::without_nested(schema)?,
-            None => Preview::new(schema)?,
+            Some(_) => Preview::without_nested(schema),
+            None => Preview::new(schema),
         };
         let mut count = 0;
         while let Some(batch) = self.next(&mut rows).await? {
             count += batch.num_rows() as u64;
-            preview.add(&batch)?;
+            preview.add(&batch);
             if let Some(data) = &mut chart_data {
                 data.add(&batch)?;
             }
@@ -277,7 +314,7 @@ impl Analysis<'_> {
                 }
             }
         }
-        Ok(WrittenResult { rows: count, preview: preview.finish()?, chart_data })
+        Ok(WrittenResult { rows: count, preview: preview.finish(), chart_data })
     }
 
     async fn next(&self, rows: &mut SendableRecordBatchStream) -> Result<Option<RecordBatch>, Failure> {
@@ -293,7 +330,6 @@ impl Analysis<'_> {
         chart: &Chart,
         result: &WrittenResult,
         destination: Option<&mut Destination>,
-        notes: &mut Vec<String>,
     ) -> Result<(), Failure> {
         let own = match &chart.sql {
             Some(sql) => Some(self.chart_data(chart, sql).await?),
@@ -303,7 +339,8 @@ impl Analysis<'_> {
             return Err(Failure::internal("a chart without data"));
         };
         if data.is_cut() {
-            notes.push(format!("The chart `{}` shows only the first {} rows.", chart.name, chart::MOST_ROWS));
+            let rows = chart::MOST_ROWS;
+            self.notes.push(format!("The chart `{}` shows only the first {rows} rows.", chart.name));
         }
         let drawn = chart::draw(chart, data)?;
         let Some(destination) = destination else { return Ok(()) };
@@ -312,14 +349,7 @@ impl Analysis<'_> {
             (format!("{}.vl.json", chart.name), drawn.vega_lite),
         ];
         for (name, content) in files {
-            let mut upload = destination.start(&name)?;
-            match upload.write(content.into_bytes().into()).await {
-                Ok(()) => destination.finish(upload).await?,
-                Err(error) => {
-                    upload.abort().await;
-                    return Err(error.into());
-                }
-            }
+            destination.put(&name, content.into_bytes().into()).await?;
         }
         Ok(())
     }
@@ -338,7 +368,7 @@ impl Analysis<'_> {
             .limit(0, Some(chart::MOST_ROWS + 1))
             .map_err(|error| named(Failure::from_engine(&error, self.limits)))?;
         let (plan, mut rows) = self.execute(frame).await.map_err(named)?;
-        let mut data = ChartData::new(schema);
+        let mut data = ChartData::new(&schema, &[chart]);
         while let Some(batch) = self.next(&mut rows).await.map_err(named)? {
             data.add(&batch)?;
         }

@@ -46,7 +46,9 @@ pub fn log_to_standard_error() {
 pub fn run(specification: &Path, termination_message: &Path, environment: &Environment) -> i32 {
     let started = Instant::now();
     report_panics();
-    let progress = Arc::new(Progress::default());
+    let path = termination_message.to_owned();
+    let progress = Arc::new(Progress::telling(move |step| leave_in_advance(step, &path)));
+    progress.begin("read its specification");
     let result = read_specification(specification)
         .and_then(|specification| supervise(specification, environment.clone(), &progress));
     let summary = summarize(result, &progress, started);
@@ -76,6 +78,22 @@ pub fn run(specification: &Path, termination_message: &Path, environment: &Envir
         None => 0,
         Some(reason) if reason.is_retryable() => exit_code::TEMPORARY,
         Some(_) => exit_code::PERMANENT,
+    }
+}
+
+/// Leaves a summary for the case that the process is ended before it can leave
+/// another: a failed allocation and an overrun stack cannot be caught.
+fn leave_in_advance(step: &str, termination_message: &Path) {
+    let summary = RunSummary {
+        failure: Some(FailureReason::Aborted),
+        message: format!(
+            "The system ended the program while it {step}. Look there for a length that no memory holds, or for \
+             values nested without end."
+        ),
+        ..RunSummary::default()
+    };
+    if let Err(error) = summary::write(&summary, termination_message) {
+        tracing::warn!(%error, path = %termination_message.display(), "no summary can be left");
     }
 }
 

@@ -176,9 +176,10 @@ async fn wrong_data_are_explained_with_their_line() -> Result<()> {
 async fn missing_and_unfit_files_are_explained() -> Result<()> {
     with_namespace(async |namespace| {
         namespace.create_claim("data").await?;
-        namespace
-            .fill_claim("data", &[("folder/note.md", b"no data"), ("text.parquet", b"a,b\n1,2\n")])
-            .await?;
+        let endless = std::fs::read(ai_saas_platform_tests::command::repository("tests/data/endless.arrow"))?;
+        let files: [(&str, &[u8]); 3] =
+            [("folder/note.md", b"no data"), ("text.parquet", b"a,b\n1,2\n"), ("endless.arrow", &endless)];
+        namespace.fill_claim("data", &files).await?;
         let packed = std::fs::read(ai_saas_platform_tests::command::repository("tests/data/measurements.csv.gz"))?;
         namespace.create_config_map("packed", "data.csv", &packed).await?;
         let server = HttpServer::start(&namespace.cluster, [("there", Page::new("a\n1\n"))]).await?;
@@ -199,6 +200,14 @@ async fn missing_and_unfit_files_are_explained() -> Result<()> {
                 on_claim("parquet", "folder"),
                 "SourceNotFound",
                 "Source `data`: folder `folder` of claim `data` has no file that ends in .parquet.",
+            ),
+            // The allocation fails, which ends the process.
+            case(
+                "endless",
+                on_claim("arrow", "endless.arrow"),
+                "Aborted",
+                "The system ended the program while it ran the query over `data`. Look there for a length that no \
+                 memory holds, or for values nested without end.",
             ),
             case(
                 "packed",

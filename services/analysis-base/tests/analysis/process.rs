@@ -133,3 +133,32 @@ fn a_deeply_nested_query_ends_with_a_summary() {
     assert!(matches!(output.status.code(), Some(0 | 65)), "{output:?}");
     assert!(summary.failure.is_none_or(|failure| !failure.is_retryable()), "{}", summary.message);
 }
+
+#[test]
+fn a_result_that_csv_cannot_hold_has_no_preview() {
+    let bench = Bench::new();
+    let mut specification = specification("SELECT map([a], [b]) AS m FROM t");
+    specification["output"] =
+        json!({"format": "parquet", "persistentVolumeClaim": {"claimName": "data", "path": "out"}});
+    let (output, summary) = end(&bench, start(&bench, &specification, 256 << 20));
+    assert_eq!(output.status.code(), Some(0), "{}", summary.message);
+    assert_eq!((summary.rows_written, summary.preview.as_str()), (2, ""));
+    assert!(bench.output("result.parquet").is_file());
+    // What is lost is logged.
+    let log = String::from_utf8(output.stderr).expect("text");
+    assert!(log.contains("the summary has no preview of the result"), "{log}");
+}
+
+#[test]
+fn a_process_that_aborts_has_said_what_it_was_doing() {
+    let bench = Bench::new();
+    bench.put("endless.arrow", include_bytes!("../../../../tests/data/endless.arrow"));
+    let place = json!({"claimName": "data", "path": "endless.arrow"});
+    let source = json!({"name": "t", "format": "arrow", "persistentVolumeClaim": place});
+    let specification = json!({"sources": [source], "sql": "SELECT sum(n) FROM t"});
+    let (output, summary) = end(&bench, start(&bench, &specification, 256 << 20));
+    let signal = std::os::unix::process::ExitStatusExt::signal(&output.status).expect("signal");
+    assert!(exit_code::ABORTED.contains(&(128 + signal)), "{signal}");
+    assert_eq!(summary.failure, Some(FailureReason::Aborted));
+    assert!(summary.message.contains("while it ran the query over `t`."), "{}", summary.message);
+}
