@@ -64,8 +64,8 @@ const RECONCILE_LIMIT: Duration = Duration::from_secs(120);
 const TELLING_FAILURES: u32 = 4;
 
 /// The Job controller learns of the end of a pod within moments; its watch
-/// wakes us then. This is for the case that it does not.
-const SETTLING_RETRY: Duration = Duration::from_secs(30);
+/// wakes us then. When it has not for so long, that is told.
+const SETTLING_LIMIT: Duration = Duration::from_secs(60);
 
 /// Reconciles AnalysisJobs, in one namespace or in all, until `stopped`.
 pub async fn run(
@@ -92,6 +92,7 @@ pub async fn run(
                 && let Some(uid) = object.uid()
             {
                 gone.statuses.forget(&uid);
+                gone.rules.forget(&uid);
                 gone.backoffs.succeeded(&uid);
             }
         })
@@ -189,7 +190,7 @@ async fn reconcile_readable(job: &AnalysisJob, context: &Context) -> Result<Acti
         return wait_for_predecessor(job, &current, now, context).await;
     }
     // validate: pure
-    let validated = match validate::validate(job, &observed) {
+    let validated = match validate::validate(job, &observed, &context.rules) {
         Ok(validated) => validated,
         Err(rejection) => return reject(job, &current, &rejection, now, context).await,
     };
@@ -214,11 +215,12 @@ async fn reconcile_readable(job: &AnalysisJob, context: &Context) -> Result<Acti
     }
     // status: writes what became of it
     let outcome = outcome::outcome(&validated, &applied, &observed);
-    if outcome.is_settling && status::is_about(&current, job) {
-        return Ok(Action::requeue(SETTLING_RETRY));
-    }
-    if let Some(wait) = outcome.settles_in(now).filter(|_| status::is_about(&current, job)) {
-        return Ok(Action::requeue(wait));
+    if status::is_about(&current, job) {
+        let settling = outcome.settling_since.map(|since| remaining_of(SETTLING_LIMIT, since, now));
+        let wait = settling.unwrap_or_else(|| outcome.settles_in(now));
+        if let Some(wait) = wait {
+            return Ok(Action::requeue(wait));
+        }
     }
     let written = status::report_outcome(job, &current, &outcome, now, context).await?;
     Ok(match status::expiry(job, &written) {
@@ -283,6 +285,12 @@ async fn expire(
     }
     apply::delete_expired(job, context).await?;
     Ok(Action::await_change())
+}
+
+/// What is left of a wait that began at `since`; `None` when it is over.
+fn remaining_of(wait: Duration, since: Timestamp, now: Timestamp) -> Option<Duration> {
+    let passed = Duration::try_from(now.duration_since(since)).unwrap_or_default();
+    wait.checked_sub(passed).filter(|left| !left.is_zero())
 }
 
 fn remaining(expiry: Timestamp, now: Timestamp) -> Duration {

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use clap::Parser;
+use clap::{ArgAction, Parser};
 use crds::workload::ImagePullPolicy;
 
 /// The Kubernetes operator of ai-saas-platform.
@@ -30,6 +30,15 @@ pub struct Arguments {
     /// They must exist in the namespace of each workload.
     #[arg(long, env = "IMAGE_PULL_SECRETS", value_delimiter = ',')]
     pub image_pull_secrets: Vec<String>,
+
+    /// Whether workloads get NetworkPolicies.
+    #[arg(
+        long,
+        env = "WORKLOAD_NETWORK_POLICIES",
+        action = ArgAction::Set,
+        default_value_t = true
+    )]
+    pub workload_network_policies: bool,
 
     /// How many objects are reconciled at the same time.
     #[arg(long, env = "CONCURRENCY", default_value_t = 16)]

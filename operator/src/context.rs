@@ -15,6 +15,7 @@ use crate::labels;
 use crate::metrics::{ApiWrite, Metrics};
 use crate::network_policy::NetworkPolicies;
 use crate::pods::ImageDefaults;
+use crate::rules::Rules;
 
 /// What every reconcile has at hand.
 #[derive(Clone)]
@@ -31,6 +32,8 @@ pub struct Context {
     pub backoffs: std::sync::Arc<Backoffs>,
     /// Statuses that were written and that the watch has not told of yet.
     pub statuses: std::sync::Arc<WrittenStatuses>,
+    /// The rules of the CRDs.
+    pub rules: std::sync::Arc<Rules>,
     /// The NetworkPolicies that were seen.
     pub network_policies: std::sync::Arc<NetworkPolicies>,
     /// The counters.
@@ -50,7 +53,7 @@ impl std::fmt::Debug for Context {
 impl Context {
     /// A context with nothing known yet.
     #[must_use]
-    pub fn new(client: Client, analysis_images: ImageDefaults) -> Self {
+    pub fn new(client: Client, analysis_images: ImageDefaults, network_policies: NetworkPolicies) -> Self {
         let recorder = Recorder::new(client.clone(), Reporter::from(labels::MANAGED_BY));
         Self {
             client,
@@ -59,7 +62,8 @@ impl Context {
             pods: Children::default(),
             backoffs: std::sync::Arc::default(),
             statuses: std::sync::Arc::default(),
-            network_policies: std::sync::Arc::default(),
+            rules: std::sync::Arc::default(),
+            network_policies: std::sync::Arc::new(network_policies),
             metrics: Metrics::default(),
             recorder,
         }

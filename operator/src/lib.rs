@@ -17,6 +17,7 @@
 pub mod analysis_job;
 pub mod arguments;
 pub mod backoff;
+pub mod causes;
 pub mod children;
 pub mod conditions;
 pub mod context;
@@ -29,6 +30,7 @@ pub mod network_policy;
 pub mod pods;
 pub mod quantity;
 pub mod rbac;
+pub mod rules;
 mod run;
 pub mod telemetry;
 

@@ -22,9 +22,10 @@ pub enum Kind {
 pub enum ApiWrite {
     /// A Job was created.
     CreateJob,
-    /// Suspension or limits of a Job were changed.
+    /// Deadline or retries of a Job were changed.
     PatchJob,
-    /// A suspended Job was deleted, to be made anew from a changed template.
+    /// A Job was deleted: its AnalysisJob was suspended, or it is to be made
+    /// anew from a changed template.
     DeleteJob,
     /// A ConfigMap with a result was applied.
     ApplyConfigMap,

@@ -78,14 +78,22 @@ fn port(protocol: &str, number: i32) -> NetworkPolicyPort {
 }
 
 /// Sees to it that the policy is there before a pod is.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct NetworkPolicies {
+    are_wanted: bool,
     // Held while a policy is read and written, so that of many AnalysisJobs
     // that come at once only the first does so.
     seen: Mutex<HashMap<String, Instant>>,
 }
 
 impl NetworkPolicies {
+    /// Nothing seen yet. Policies are only written if they are wanted: a
+    /// cluster may have its own ways.
+    #[must_use]
+    pub fn new(are_wanted: bool) -> Self {
+        Self { are_wanted, seen: Mutex::default() }
+    }
+
     /// Reads the policy of a namespace and writes it if it is not as it
     /// should be. What was seen to be right is not read again for five
     /// minutes.
@@ -98,6 +106,9 @@ impl NetworkPolicies {
         namespace: &str,
         metrics: &Metrics,
     ) -> Result<(), kube::Error> {
+        if !self.are_wanted {
+            return Ok(());
+        }
         let mut seen = self.seen.lock().await;
         seen.retain(|_, at| at.elapsed() < TRUST);
         if seen.contains_key(namespace) {

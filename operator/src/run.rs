@@ -11,6 +11,7 @@ use crate::Arguments;
 use crate::analysis_job;
 use crate::context::Context;
 use crate::http::{Readiness, router};
+use crate::network_policy::NetworkPolicies;
 use crate::pods::ImageDefaults;
 use crate::telemetry;
 
@@ -30,7 +31,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         pull_policy: arguments.image_pull_policy,
         pull_secrets: arguments.image_pull_secrets.iter().filter(|name| !name.is_empty()).cloned().collect(),
     };
-    let context = Context::new(client, images);
+    let context = Context::new(client, images, NetworkPolicies::new(arguments.workload_network_policies));
 
     let readiness = Readiness::default();
     let listener = TcpListener::bind(arguments.listen_address)

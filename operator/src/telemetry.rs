@@ -2,12 +2,18 @@
 
 use tracing_subscriber::EnvFilter;
 
+/// The client logs every connection that fails as an error. What comes of it,
+/// and that it is tried again, is logged by who made the request.
+const QUIET: &str = "kube_client::client::builder=off";
+
 /// Starts logging.
 ///
 /// # Errors
 /// If the filter cannot be read, or logging was started before.
 pub fn start(filter: &str) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(filter)
+    // Who asks for the client's own words gets them.
+    let filter = if filter.contains("kube") { filter.to_owned() } else { format!("{filter},{QUIET}") };
+    let filter = EnvFilter::try_new(&filter)
         .map_err(|error| anyhow::anyhow!("the log filter `{filter}` cannot be read: {error}"))?;
     tracing_subscriber::fmt()
         .json()

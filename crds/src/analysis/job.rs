@@ -80,8 +80,9 @@ pub struct AnalysisJobSpec {
     #[x_kube(validation = Rule::new("self == oldSelf").message("the analysis cannot be changed: create a new AnalysisJob"))]
     pub output: Option<Output>,
 
-    /// Do not run, or stop running: the pod is removed, and the analysis
-    /// starts from the beginning when this becomes false. With the label
+    /// Do not run, or stop running: the Job and its pod are removed, and the
+    /// analysis starts from the beginning when this becomes false. What it
+    /// refers to need not exist before. With the label
     /// `kueue.x-k8s.io/queue-name`, it leaves its queue and joins it again.
     #[serde(default, skip_serializing_if = "is_false")]
     pub suspend: bool,

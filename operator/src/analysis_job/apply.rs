@@ -46,26 +46,15 @@ pub enum Application {
 /// # Errors
 /// Those of the API server.
 pub async fn apply(prepared: Prepared, observed: &Observed, context: &Context) -> Result<Application, Error> {
+    let is_suspended = prepared.validated.job.spec.suspend;
     match &observed.job {
-        job if is_withheld(&prepared, job.as_deref()) => {
-            if let Some(job) = job.as_ref().filter(|job| !job.deleting) {
-                let preconditions = Preconditions { uid: Some(job.uid.clone()), resource_version: None };
-                delete(&prepared, &job.name, preconditions, context).await?;
-            }
-            Ok(Application::Applied(Applied::default()))
-        }
+        None if is_suspended => Ok(Application::Applied(Applied::default())),
         None => create(&prepared, context).await,
+        Some(job) if is_suspended && job.end.is_none() && !job.deleting => {
+            remove(&prepared, context, Removal::OfAnyThatGoesOn).await.map(Application::Applied)
+        }
         Some(job) => update(&prepared, job, observed, context).await.map(Application::Applied),
     }
-}
-
-/// Whether there should be no Job for now. A queueing system starts a Job that
-/// has been admitted whenever it finds it suspended; so an AnalysisJob that is
-/// suspended itself leaves the queue.
-fn is_withheld(prepared: &Prepared, job: Option<&JobState>) -> bool {
-    prepared.validated.job.spec.suspend
-        && (!prepared.validated.queue_labels.is_empty() || job.is_some_and(|job| job.queued))
-        && job.is_none_or(|job| job.end.is_none())
 }
 
 async fn update(
@@ -83,27 +72,44 @@ async fn update(
     }
     let is_outdated = job.template_digest.as_deref() != Some(prepared.template_digest.as_str());
     if is_outdated && stands_still(job) && observed.pods.iter().all(|pod| pod.ended.is_some()) {
-        return make_anew(prepared, context).await;
+        return remove(prepared, context, Removal::OfOneThatStandsStill).await;
     }
-    let job = if differs(prepared.run_control, job) {
-        patch(prepared, job, context).await?
-    } else {
-        Arc::clone(job)
-    };
+    let job =
+        if differs(prepared.run_control, job) { patch(prepared, context).await? } else { Arc::clone(job) };
     Ok(Applied { job: Some(job), config_map: None, is_outdated })
 }
 
+/// A Job that waits in a queue and has no pod.
 fn stands_still(job: &JobState) -> bool {
     job.suspended && job.active == 0 && job.terminating == 0 && job.end.is_none()
 }
 
-/// Deletes a Job that stands still; the next reconcile creates it from what
-/// the specification says now. The template of a Job cannot be changed.
+/// Which Job is to be removed.
+#[derive(Clone, Copy, Debug)]
+enum Removal {
+    /// One that has not ended, since its AnalysisJob is suspended.
+    OfAnyThatGoesOn,
+    /// One that waits in a queue. It is created again from what the
+    /// specification says now, since its template cannot be changed.
+    OfOneThatStandsStill,
+}
+
+impl Removal {
+    fn is_right_for(self, job: &JobState) -> bool {
+        match self {
+            Self::OfAnyThatGoesOn => job.end.is_none(),
+            Self::OfOneThatStandsStill => stands_still(job),
+        }
+    }
+}
+
+/// Deletes the Job, and its pod before it: the next one must not write beside
+/// it.
 ///
-/// What is known from the watch may be old: the Job may have been started, and
-/// must not be lost. So it is read again, and deleted as it was read or not at
-/// all.
-async fn make_anew(prepared: &Prepared, context: &Context) -> Result<Applied, Error> {
+/// What is known from the watch may be old: the Job may have ended, or have
+/// been started, and its work must not be lost. So it is read again, and
+/// deleted as it was read or not at all.
+async fn remove(prepared: &Prepared, context: &Context, removal: Removal) -> Result<Applied, Error> {
     let namespace = prepared.validated.namespace.as_str();
     let name = prepared.validated.name.as_str();
     let jobs: Api<Job> = Api::namespaced(context.client.clone(), namespace);
@@ -117,11 +123,23 @@ async fn make_anew(prepared: &Prepared, context: &Context) -> Result<Applied, Er
     let Some((owner, state)) = observe(found) else {
         return Ok(Applied::default());
     };
-    if !stands_still(&state) {
+    if state.deleting {
+        return Ok(Applied::default());
+    }
+    if !removal.is_right_for(&state) {
         return Ok(Applied { job: Some(remember(context, &owner, state)), ..Applied::default() });
     }
-    delete(prepared, name, preconditions, context).await?;
-    Ok(Applied::default())
+    let parameters = DeleteParams {
+        propagation_policy: Some(PropagationPolicy::Foreground),
+        preconditions: Some(preconditions),
+        ..DeleteParams::default()
+    };
+    context.metrics.wrote(ApiWrite::DeleteJob);
+    match jobs.delete(name, &parameters).await {
+        Ok(_) => Ok(Applied::default()),
+        Err(error) if is_gone(&error) => Ok(Applied::default()),
+        Err(error) => Err(Error::DeleteJob(error)),
+    }
 }
 
 /// Creates the Job. A plain create, not an apply: a Job of that name that is
@@ -158,26 +176,21 @@ async fn create(prepared: &Prepared, context: &Context) -> Result<Application, E
 }
 
 fn differs(wanted: RunControl, job: &JobState) -> bool {
-    // The label of the queue stays at the Job when the AnalysisJob loses it.
-    !job.queued && wanted.suspend.is_some_and(|suspend| suspend != job.suspended)
-        || wanted.active_deadline_seconds != job.active_deadline_seconds
+    wanted.active_deadline_seconds != job.active_deadline_seconds
         || Some(wanted.backoff_limit) != job.backoff_limit
 }
 
 /// Changes what may be changed of a Job. A merge patch of these fields, since
 /// an apply would have to repeat the template, which cannot be changed and
 /// may have been made by an earlier version of the operator.
-async fn patch(prepared: &Prepared, job: &JobState, context: &Context) -> Result<Arc<JobState>, Error> {
+async fn patch(prepared: &Prepared, context: &Context) -> Result<Arc<JobState>, Error> {
     let jobs: Api<WatchedJob> =
         Api::namespaced(context.client.clone(), prepared.validated.namespace.as_str());
     let wanted = prepared.run_control;
-    let mut spec = json!({
+    let spec = json!({
         "activeDeadlineSeconds": wanted.active_deadline_seconds,
         "backoffLimit": wanted.backoff_limit,
     });
-    if let Some(suspend) = wanted.suspend.filter(|_| !job.queued) {
-        spec["suspend"] = json!(suspend);
-    }
     let parameters =
         PatchParams { field_manager: Some(labels::FIELD_MANAGER.to_owned()), ..PatchParams::default() };
     context.metrics.wrote(ApiWrite::PatchJob);
@@ -190,26 +203,6 @@ async fn patch(prepared: &Prepared, job: &JobState, context: &Context) -> Result
     state.map(|state| remember(context, &owner, state)).ok_or_else(|| {
         Error::PatchJob(kube::Error::Service("the Job has lost its labels: restore or delete it".into()))
     })
-}
-
-async fn delete(
-    prepared: &Prepared,
-    name: &str,
-    preconditions: Preconditions,
-    context: &Context,
-) -> Result<(), Error> {
-    let jobs: Api<Job> = Api::namespaced(context.client.clone(), prepared.validated.namespace.as_str());
-    let parameters = DeleteParams {
-        propagation_policy: Some(PropagationPolicy::Background),
-        preconditions: Some(preconditions),
-        ..DeleteParams::default()
-    };
-    context.metrics.wrote(ApiWrite::DeleteJob);
-    match jobs.delete(name, &parameters).await {
-        Ok(_) => Ok(()),
-        Err(error) if is_gone(&error) => Ok(()),
-        Err(error) => Err(Error::DeleteJob(error)),
-    }
 }
 
 async fn apply_config_map(

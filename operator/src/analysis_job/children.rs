@@ -67,8 +67,6 @@ pub struct JobState {
     pub active_deadline_seconds: Option<i64>,
     /// How often it is tried again.
     pub backoff_limit: Option<i32>,
-    /// Whether a queueing system decides when it runs.
-    pub queued: bool,
     /// How many of its pods are not finished.
     pub active: i32,
     /// How many of its pods run.
@@ -112,7 +110,6 @@ impl Child for JobState {
                 .annotations
                 .and_then(|mut annotations| annotations.remove(labels::TEMPLATE_DIGEST)),
             suspended: spec.suspend.unwrap_or(false),
-            queued: metadata.labels.is_some_and(|own| own.contains_key(labels::QUEUE_NAME)),
             active_deadline_seconds: spec.active_deadline_seconds,
             backoff_limit: spec.backoff_limit,
             active: status.active.unwrap_or(0),

@@ -97,6 +97,10 @@ pub async fn dereference(job: &AnalysisJob, context: &Context) -> Result<Observe
     // Job of its predecessor until that is collected.
     let own = children.iter().find(|child| child.owner_uid == uid).cloned();
     let Some(child) = own else {
+        // What a suspended analysis refers to may come later.
+        if job.spec.suspend {
+            return Ok(Observed::default());
+        }
         let references = read_references(job, &namespace, context).await?;
         return Ok(Observed { references, ..Observed::default() });
     };

@@ -1,5 +1,4 @@
-use std::error::Error as _;
-use std::fmt::Write as _;
+use crate::causes::with_causes;
 
 /// Something that may succeed when it is tried again.
 #[derive(Debug, thiserror::Error)]
@@ -93,14 +92,7 @@ impl Error {
     /// The error with its causes.
     #[must_use]
     pub fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            // Writing to a String cannot fail.
-            let _ = write!(text, ": {error}");
-            cause = error.source();
-        }
-        text
+        with_causes(self)
     }
 }
 

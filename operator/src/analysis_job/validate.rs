@@ -3,7 +3,6 @@
 
 use crds::AnalysisJob;
 use crds::analysis::AnalysisSpecification;
-use crds::rules::check_analysis_job;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource, ResourceExt};
 
@@ -11,6 +10,7 @@ use super::Rejection;
 use super::dereference::{Observed, config_map_name};
 use crate::labels;
 use crate::names::{LabelName, NameError, ObjectName};
+use crate::rules::Rules;
 
 /// Kubernetes allows 256 KiB for all annotations of an object together; what
 /// is left is for those of the user.
@@ -43,8 +43,12 @@ pub struct ValidatedAnalysisJob {
 ///
 /// # Errors
 /// Why it is not accepted.
-pub fn validate(job: &AnalysisJob, observed: &Observed) -> Result<ValidatedAnalysisJob, Rejection> {
-    check_analysis_job(job).map_err(Rejection::InvalidSpecification)?;
+pub fn validate(
+    job: &AnalysisJob,
+    observed: &Observed,
+    rules: &Rules,
+) -> Result<ValidatedAnalysisJob, Rejection> {
+    rules.check(job).map_err(Rejection::InvalidSpecification)?;
     let invalid = |error: NameError| Rejection::InvalidSpecification(vec![error.to_string()]);
     let name = LabelName::parse(job.name_any()).map_err(invalid)?;
     let namespace = LabelName::parse(job.namespace().unwrap_or_default()).map_err(invalid)?;

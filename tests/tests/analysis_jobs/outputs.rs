@@ -1,8 +1,8 @@
 //! Results of every format in every kind of place, read by another program.
 
-use ai_saas_platform_tests::specification::{query, small_workload, with};
+use ai_saas_platform_tests::specification::{inline_csv, query, small_workload, with};
 use ai_saas_platform_tests::table::Table;
-use ai_saas_platform_tests::{Namespace, S3Server, outcome, python, with_namespace};
+use ai_saas_platform_tests::{Namespace, S3Server, SmallVolume, outcome, python, with_namespace};
 use anyhow::{Context as _, Result};
 use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
@@ -119,4 +119,31 @@ async fn results_are_written_to_claims_and_read_again() -> Result<()> {
         Ok(())
     })
     .await
+}
+
+#[tokio::test]
+async fn a_full_volume_is_told_and_nothing_half_stays() -> Result<()> {
+    with_namespace(async |namespace| {
+        let volume = SmallVolume::create(namespace, "small", 256).await?;
+        let result = write_too_much(namespace).await;
+        let files = volume.files();
+        volume.remove().await?;
+        result?;
+        assert_eq!(files?, Vec::<String>::new());
+        Ok(())
+    })
+    .await
+}
+
+async fn write_too_much(namespace: &Namespace) -> Result<()> {
+    let output = json!({ "format": "csv", "persistentVolumeClaim": { "claimName": "small", "path": "." } });
+    let sql = "SELECT repeat('x', 1000) AS x FROM data CROSS JOIN generate_series(1, 1000)";
+    let spec = with(query(inline_csv("data", "n\n1\n"), sql), json!({ "output": output }));
+    let job = namespace.analyse("large", spec).await?;
+    assert_eq!(outcome::reason(&job), "OutputTooLarge", "{}", outcome::in_words(&job));
+    assert_eq!(
+        outcome::message(&job),
+        "The volume of claim `small` is full: the result does not fit. Give the claim more storage, or select less."
+    );
+    Ok(())
 }

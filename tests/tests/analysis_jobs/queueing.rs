@@ -41,7 +41,10 @@ async fn a_job_waits_in_its_queue_until_its_turn_has_come() -> Result<()> {
                 outcome::message(job).contains("queue")
             })
             .await?;
-        assert_eq!(outcome::message(&job), "Waiting in its queue: a queueing system has suspended the Job");
+        assert_eq!(
+            outcome::message(&job),
+            "Waiting in its queue: the Job is suspended, by a queueing system or by hand"
+        );
 
         // Whatever wakes the operator, it does not jump the queue.
         namespace.change_analysis("queued", json!({ "spec": { "backoffLimit": 1 } })).await?;
@@ -61,6 +64,35 @@ async fn a_job_waits_in_its_queue_until_its_turn_has_come() -> Result<()> {
         change_job(namespace, json!({ "suspend": false, "template": anywhere })).await?;
         let job = namespace.wait_until_ended("queued").await?;
         assert!(outcome::has_succeeded(&job), "{}", outcome::in_words(&job));
+        Ok(())
+    })
+    .await
+}
+
+/// As with Kueue's `manageJobsWithoutQueueName`.
+#[tokio::test]
+async fn a_queueing_system_may_hold_jobs_without_its_label() -> Result<()> {
+    with_namespace(async |namespace| {
+        let spec = with(
+            query(inline_csv("data", "n\n1\n"), "SELECT n FROM data"),
+            json!({ "workload": { "nodeSelector": { FLAVOR: "any" } } }),
+        );
+        namespace.create_analysis("queued", spec).await?;
+        let is_there = |job: Option<&Job>| job.is_some();
+        namespace.wait_for::<Job>("queued", "to be there", is_there).await?;
+        change_job(namespace, json!({ "suspend": true })).await?;
+        namespace
+            .wait_for_analysis("queued", "to wait in its queue", |job| {
+                outcome::message(job).contains("queue")
+            })
+            .await?;
+        namespace.change_analysis("queued", json!({ "spec": { "backoffLimit": 1 } })).await?;
+        let is_changed = |job: &Job| job.spec.as_ref().is_some_and(|spec| spec.backoff_limit == Some(1));
+        let job = namespace
+            .wait_for::<Job>("queued", "to change", |job| job.is_some_and(is_changed))
+            .await?
+            .context("the Job is gone")?;
+        assert_eq!(job.spec.and_then(|spec| spec.suspend), Some(true));
         Ok(())
     })
     .await

@@ -45,8 +45,11 @@ async fn a_running_analysis_is_suspended_changed_and_resumed() -> Result<()> {
             .wait_for_analysis("paused", "to be suspended", |job| outcome::reason(job) == "Suspended")
             .await?;
         namespace.wait_until_gone::<Pod>(&first).await?;
+        // A queueing system that starts Jobs finds none.
+        namespace.wait_until_gone::<Job>("paused").await?;
 
         namespace.change_analysis("paused", json!({ "spec": memory("384Mi") })).await?;
+        namespace.change_analysis("paused", json!({ "spec": { "suspend": false } })).await?;
         namespace
             .wait_for::<Job>("paused", "to be made anew", |job| {
                 job.and_then(|job| {
@@ -56,12 +59,35 @@ async fn a_running_analysis_is_suspended_changed_and_resumed() -> Result<()> {
                 .is_some_and(|memory| memory.0 == "384Mi")
             })
             .await?;
-        namespace.change_analysis("paused", json!({ "spec": { "suspend": false } })).await?;
         server.release();
         let job = namespace.wait_until_ended("paused").await?;
         assert!(outcome::has_succeeded(&job), "{}", outcome::in_words(&job));
         // Suspending is no failure.
         assert_eq!(job.status.and_then(|status| status.failed_attempts), None);
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_a_suspended_analysis_refers_to_may_come_later() -> Result<()> {
+    with_namespace(async |namespace| {
+        let source =
+            json!({ "name": "data", "format": "csv", "configMap": { "name": "later", "key": "data.csv" } });
+        let spec = json!({ "sources": [source], "sql": "SELECT n FROM data", "suspend": true });
+        namespace.create_analysis("early", spec).await?;
+        namespace
+            .wait_for_analysis("early", "to be suspended", |job| outcome::reason(job) == "Suspended")
+            .await?;
+        namespace.change_analysis("early", json!({ "spec": { "suspend": false } })).await?;
+        namespace
+            .wait_for_analysis("early", "to miss its data", |job| outcome::reason(job) == "ConfigMapNotFound")
+            .await?;
+        namespace.change_analysis("early", json!({ "spec": { "suspend": true } })).await?;
+        let job = namespace
+            .wait_for_analysis("early", "to be suspended again", |job| outcome::reason(job) == "Suspended")
+            .await?;
+        assert_eq!(job.status.and_then(|status| status.completion_time), None);
         Ok(())
     })
     .await

@@ -7,7 +7,9 @@ use anyhow::{Context as _, Result};
 use crds::AnalysisJob;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::ListParams;
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 
@@ -83,6 +85,23 @@ async fn an_upgrade_to_the_same_changes_nothing() -> Result<()> {
         Release::operator().await?.install(&[]).await?;
         assert_eq!(operator.deployment().await?.metadata.generation, generation);
         assert_eq!(operator.pod().await?.uid(), pod, "the operator was restarted");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_cluster_may_have_its_own_network_policies() -> Result<()> {
+    let _alone = ALONE.lock().await;
+    with_namespace(async |namespace| {
+        let operator = Release::operator().await?;
+        operator.install(&["networkPolicy.workloads=false"]).await?;
+        let spec = query(inline_csv("data", "n\n1\n"), "SELECT n FROM data");
+        let analysed = namespace.analyse_well("open", spec).await;
+        let policies = namespace.api::<NetworkPolicy>().list(&ListParams::default()).await;
+        operator.install(&[]).await?;
+        analysed?;
+        assert!(policies?.items.is_empty());
         Ok(())
     })
     .await

@@ -1,0 +1,35 @@
+//! Errors with what caused them, for logs and messages.
+
+use std::error::Error;
+use std::fmt::Write as _;
+
+/// An error with its causes, each said once.
+#[must_use]
+pub fn with_causes(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        // What the API server says is one sentence; the client's own words
+        // for it repeat that sentence and all that came with it.
+        if let Some(kube::Error::Api(status)) = error.downcast_ref() {
+            let _ = write!(text, ": {}", status.message);
+            break;
+        }
+        let _ = write!(text, ": {error}");
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis_job;
+
+    #[test]
+    fn what_the_api_server_says_is_said_once() {
+        let status = kube::core::Status::failure("exceeded quota: none", "Forbidden").with_code(403);
+        let error = analysis_job::Error::CreateJob(kube::Error::Api(status.boxed()));
+        assert_eq!(with_causes(&error), "failed to create the Job: exceeded quota: none");
+    }
+}
