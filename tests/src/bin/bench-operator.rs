@@ -202,11 +202,10 @@ fn smallest_job(index: usize) -> Value {
 /// The Job that an AnalysisJob becomes, free of what belongs to it alone.
 async fn same_job(client: &Client) -> Result<Value> {
     create_namespace(client, TEMPLATE).await?;
-    let mut suspended = named(&analysis_job(), 0);
-    suspended["spec"]["suspend"] = json!(true);
     let owner: Api<DynamicObject> =
         Api::namespaced_with(client.clone(), TEMPLATE, &ApiResource::erase::<AnalysisJob>(&()));
-    let owner = owner.create(&PostParams::default(), &serde_json::from_value(suspended)?).await?;
+    let owner =
+        owner.create(&PostParams::default(), &serde_json::from_value(named(&analysis_job(), 0))?).await?;
     let jobs: Api<Job> = Api::namespaced(client.clone(), TEMPLATE);
     let begun = Instant::now();
     let job = loop {
@@ -217,7 +216,6 @@ async fn same_job(client: &Client) -> Result<Value> {
         tokio::time::sleep(Duration::from_millis(100)).await;
     };
     let mut spec = serde_json::to_value(job.spec)?;
-    spec["suspend"] = json!(false);
     let labels = &mut spec["template"]["metadata"]["labels"];
     if let Some(labels) = labels.as_object_mut() {
         // Those of the Job controller are of that Job, ours would make these
