@@ -53,7 +53,11 @@ pub async fn run(
         std::fs::create_dir_all(&folder).map_err(Failure::internal).map(|()| folder)
     };
     let (environment, download_limit_bytes) = share_temporary_folder(specification, environment);
-    let downloads = Downloads { folder: folder("downloads")?, limit_bytes: download_limit_bytes };
+    let downloads = Downloads {
+        folder: folder("downloads")?,
+        limit_bytes: download_limit_bytes,
+        public_addresses_only: environment.public_addresses_only,
+    };
 
     let mut engine = Engine::new(&environment, &folder("spill")?)?;
     let context = engine.session(Joins::Hashed)?;

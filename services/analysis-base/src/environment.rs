@@ -59,6 +59,8 @@ pub struct Environment {
     pub temporary_limit_bytes: Option<u64>,
     /// Cores to use, at least 1.
     pub cores: usize,
+    /// Whether web servers are read only at addresses of the public internet.
+    pub public_addresses_only: bool,
 }
 
 impl Environment {

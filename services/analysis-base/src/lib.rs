@@ -4,6 +4,7 @@
 //!   specification ─▶ source ─▶ engine ─▶ query or profile ─▶ output
 //!                                              └─▶ chart ─▶ output
 //!   run: the process around it (limits, signals, the summary it leaves)
+//!   serve: data sets and analyses over HTTP, each analysis such a process
 //! ```
 
 pub mod analysis;
@@ -16,5 +17,6 @@ pub mod output;
 pub mod profile;
 pub mod query;
 pub mod run;
+pub mod serve;
 pub mod source;
 pub mod summary;

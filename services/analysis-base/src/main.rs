@@ -1,10 +1,12 @@
 //! The program in an analysis pod.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process;
 
 use analysis_base::environment::{Environment, Folders};
-use analysis_base::{memory, run};
+use analysis_base::run::Input;
+use analysis_base::{memory, run, serve};
 use clap::{Parser, Subcommand};
 use crds::analysis::paths;
 
@@ -25,6 +27,10 @@ struct Arguments {
 enum Command {
     /// Run one analysis to completion.
     Run(RunArguments),
+    /// Serve data sets and analyses over HTTP.
+    Serve(serve::Arguments),
+    /// Print the document that describes the API of the service.
+    Openapi,
 }
 
 #[derive(Debug, clap::Args)]
@@ -47,10 +53,33 @@ struct RunArguments {
     /// How many bytes the temporary folder may hold.
     #[arg(long, env = "TEMPORARY_LIMIT_BYTES", hide = true)]
     temporary_limit_bytes: Option<u64>,
+    /// Stop, as on SIGTERM, when standard input ends: whoever started this
+    /// process holds it open, and is gone then.
+    #[arg(long, env = "END_WITH_INPUT", hide = true)]
+    end_with_input: bool,
+    /// Read web servers only at addresses of the public internet.
+    #[arg(long, env = "PUBLIC_ADDRESSES_ONLY", hide = true)]
+    public_addresses_only: bool,
 }
 
 fn main() {
-    let Command::Run(arguments) = Arguments::parse().command;
+    let code = match Arguments::parse().command {
+        Command::Run(arguments) => run(&arguments),
+        Command::Serve(arguments) => serve::run(&arguments),
+        Command::Openapi => print_document(),
+    };
+    // Threads that compute without a pause are not waited for.
+    process::exit(code);
+}
+
+fn print_document() -> i32 {
+    let printed = serde_json::to_string_pretty(&serve::document())
+        .map_err(std::io::Error::from)
+        .and_then(|document| writeln!(std::io::stdout(), "{document}"));
+    i32::from(printed.is_err())
+}
+
+fn run(arguments: &RunArguments) -> i32 {
     run::log_to_standard_error();
     let environment = Environment {
         folders: arguments.root.as_deref().map_or_else(Folders::default, Folders::below),
@@ -61,8 +90,8 @@ fn main() {
             .or_else(|| std::thread::available_parallelism().ok().map(Into::into))
             .unwrap_or(1)
             .max(1),
+        public_addresses_only: arguments.public_addresses_only,
     };
-    let code = run::run(&arguments.specification, &arguments.termination_message, &environment);
-    // Threads that compute without a pause are not waited for.
-    process::exit(code);
+    let input = if arguments.end_with_input { Input::EndsTheRun } else { Input::IsNotRead };
+    run::run(&arguments.specification, &arguments.termination_message, &environment, input)
 }

@@ -40,17 +40,26 @@ pub fn log_to_standard_error() {
     tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).init();
 }
 
+/// What standard input means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// Nothing.
+    IsNotRead,
+    /// Its end is that of the process that holds it, for which this run works.
+    EndsTheRun,
+}
+
 /// Runs the specification in the file and writes the summary to the other;
 /// gives the exit code.
 #[must_use]
-pub fn run(specification: &Path, termination_message: &Path, environment: &Environment) -> i32 {
+pub fn run(specification: &Path, termination_message: &Path, environment: &Environment, input: Input) -> i32 {
     let started = Instant::now();
     report_panics();
     let path = termination_message.to_owned();
     let progress = Arc::new(Progress::telling(move |step| leave_in_advance(step, &path)));
     progress.begin("read its specification");
     let result = read_specification(specification)
-        .and_then(|specification| supervise(specification, environment.clone(), &progress));
+        .and_then(|specification| supervise(specification, environment.clone(), &progress, input));
     let summary = summarize(result, &progress, started);
     match summary.failure {
         None => tracing::info!(
@@ -109,6 +118,7 @@ fn supervise(
     specification: AnalysisSpecification,
     environment: Environment,
     progress: &Arc<Progress>,
+    input: Input,
 ) -> Result<Outcome, Failure> {
     fs::create_dir_all(&environment.folders.temporary).map_err(Failure::internal)?;
     let scratch = tempfile::Builder::new()
@@ -125,12 +135,13 @@ fn supervise(
 
     let memory_limit_bytes = environment.memory_limit_bytes;
     let exhausted = watch_memory(memory_limit_bytes);
+    let abandoned = watch_input(input);
     let (stop, stopped) = watch::channel(false);
     let progress = Arc::clone(progress);
     let folder = scratch.path().to_owned();
     let analysis = engine
         .spawn(async move { analysis::run(&specification, &environment, &folder, &progress, stopped).await });
-    let result = control.block_on(first_of(analysis, exhausted, &stop, memory_limit_bytes));
+    let result = control.block_on(first_of(analysis, exhausted, abandoned, &stop, memory_limit_bytes));
 
     // What still computes is left to the end of the process.
     engine.shutdown_background();
@@ -166,9 +177,22 @@ fn watch_memory(limit_bytes: u64) -> oneshot::Receiver<()> {
     receiver
 }
 
+/// Tells of the end of standard input, if that means something.
+fn watch_input(input: Input) -> oneshot::Receiver<()> {
+    let (sender, receiver) = oneshot::channel();
+    if input == Input::EndsTheRun {
+        std::thread::spawn(move || {
+            let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+            let _ = sender.send(());
+        });
+    }
+    receiver
+}
+
 async fn first_of(
     mut analysis: JoinHandle<Result<Outcome, Failure>>,
     exhausted: oneshot::Receiver<()>,
+    abandoned: oneshot::Receiver<()>,
     stop: &watch::Sender<bool>,
     memory_limit_bytes: u64,
 ) -> Result<Outcome, Failure> {
@@ -179,8 +203,10 @@ async fn first_of(
         Ok(()) = exhausted => return Err(Failure::memory_exhausted(memory_limit_bytes)),
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+        // The sender is dropped at once where nobody is to be waited for.
+        Ok(()) = abandoned => {}
     }
-    tracing::warn!("the pod was told to stop");
+    tracing::warn!("the run was told to stop");
     let _ = stop.send(true);
     match tokio::time::timeout(GRACE, analysis).await {
         Ok(result) => joined(result),
@@ -203,7 +229,7 @@ fn panic_message(payload: &(dyn Any + Send)) -> String {
         .unwrap_or_else(|| "a panic without a message".to_owned())
 }
 
-fn report_panics() {
+pub(crate) fn report_panics() {
     std::panic::set_hook(Box::new(|information| {
         let place = information.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(place, "a part of the program panicked: {}", panic_message(information.payload()));

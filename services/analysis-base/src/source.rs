@@ -19,6 +19,7 @@ mod engine_store;
 mod error;
 mod json;
 mod place;
+mod public;
 mod records;
 mod secret;
 mod store;
@@ -101,6 +102,8 @@ pub struct Downloads {
     pub folder: PathBuf,
     /// Most bytes of one file; `None` for no limit but the disk's.
     pub limit_bytes: Option<u64>,
+    /// Whether only addresses of the public internet are gone to.
+    pub public_addresses_only: bool,
 }
 
 /// Makes the source a table.

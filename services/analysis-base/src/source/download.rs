@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use reqwest::{Client, Response, StatusCode};
 
-use super::{Downloads, Progress, Secret, SourceError};
+use super::{Downloads, Progress, Secret, SourceError, public};
 use crate::failure::Failure;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -33,12 +33,17 @@ pub(super) async fn fetch(
     downloads: &Downloads,
     progress: &Progress,
 ) -> Result<PathBuf, Failure> {
-    let client = Client::builder()
+    let mut builder = Client::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .read_timeout(READ_TIMEOUT)
-        .user_agent(concat!("aisaas-analysis-base/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .map_err(Failure::internal)?;
+        .user_agent(concat!("aisaas-analysis-base/", env!("CARGO_PKG_VERSION")));
+    if downloads.public_addresses_only {
+        if public::is_private(url) {
+            return Err(not_public(source_name, url).into());
+        }
+        builder = public::only(builder);
+    }
+    let client = builder.build().map_err(Failure::internal)?;
     let path = downloads.folder.join(source_name);
     let mut pause = FIRST_PAUSE;
     let mut attempt = 1;
@@ -82,6 +87,9 @@ async fn try_fetch(
         };
     }
     let response = request.send().await.map_err(|error| {
+        if public::was_refused(&error) {
+            return AttemptError::Final(not_public(source_name, url).into());
+        }
         passing(format!("`{url}` cannot be reached: {}", super::error::root_cause(&error)))
     })?;
     let mut response = checked(response, source_name, url)?;
@@ -117,6 +125,10 @@ async fn try_fetch(
     }
     progress.add_bytes(received);
     Ok(())
+}
+
+fn not_public(source_name: &str, url: &str) -> SourceError {
+    SourceError::NotPublic { source_name: source_name.to_owned(), url: url.to_owned() }
 }
 
 fn checked(response: Response, source_name: &str, url: &str) -> Result<Response, AttemptError> {

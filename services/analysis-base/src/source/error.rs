@@ -25,6 +25,12 @@ pub enum SourceError {
     /// The data is wrong; `place` is a file, and a line where that is known.
     #[error("Source `{source_name}`, {place}: {problem}.")]
     Data { source_name: String, place: String, problem: String },
+    /// Who asks must not reach what only the cluster can reach.
+    #[error(
+        "Source `{source_name}`: `{url}` leads to an address that is not public, which this service does not read. \
+         Upload the data as a data set, or let the administrator allow private sources (spec.allowPrivateAddresses of the Platform)."
+    )]
+    NotPublic { source_name: String, url: String },
     /// A download does not fit into the temporary folder.
     #[error(
         "Source `{source_name}`: the file is larger than the {} that are free for it in the temporary folder. \
@@ -37,7 +43,7 @@ pub enum SourceError {
 impl SourceError {
     const fn reason(&self) -> FailureReason {
         match self {
-            Self::Specification { .. } => FailureReason::InvalidSpecification,
+            Self::Specification { .. } | Self::NotPublic { .. } => FailureReason::InvalidSpecification,
             Self::NotFound { .. } => FailureReason::SourceNotFound,
             Self::Denied { .. } | Self::SecretKey { .. } => FailureReason::AccessDenied,
             Self::Unavailable { .. } => FailureReason::SourceUnavailable,

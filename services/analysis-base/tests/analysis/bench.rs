@@ -34,8 +34,13 @@ impl Bench {
         {
             fs::create_dir_all(folder).expect("folder");
         }
-        let environment =
-            Environment { folders, memory_limit_bytes: 512 << 20, temporary_limit_bytes: None, cores: 2 };
+        let environment = Environment {
+            folders,
+            memory_limit_bytes: 512 << 20,
+            temporary_limit_bytes: None,
+            cores: 2,
+            public_addresses_only: false,
+        };
         Self { root, environment }
     }
 

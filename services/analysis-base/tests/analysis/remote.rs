@@ -112,3 +112,16 @@ async fn a_file_that_does_not_fit() {
         failure.message
     );
 }
+
+#[tokio::test]
+async fn only_public_addresses_are_read_where_others_are_not_allowed() {
+    let (url, requests) = server(vec![answer("200 OK", "a\n1\n")]);
+    let mut bench = Bench::new();
+    bench.environment.public_addresses_only = true;
+    for url in [url.clone(), url.replace("127.0.0.1", "localhost")] {
+        let failure = bench.failure(specification(source(&url))).await;
+        assert_eq!(failure.reason, FailureReason::InvalidSpecification);
+        assert!(failure.message.contains("an address that is not public"), "{}", failure.message);
+    }
+    assert!(requests.try_recv().is_err());
+}

@@ -1,0 +1,214 @@
+//! Results and charts, in the format that the client likes best.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, header};
+use axum::response::{IntoResponse, Response};
+use crds::analysis::OutputFormat;
+use serde::Deserialize;
+use service_kit::Problem;
+use service_kit::extract::{Json, Path, Query};
+use service_kit::problem::ProblemBody;
+use utoipa::IntoParams;
+
+use super::answer::{missing, no_result};
+use super::model::{AnalysisRecord, ResultRows, StoredResult};
+use super::store;
+use crate::serve::error::ServeError;
+use crate::serve::json::JsonLines;
+use crate::serve::negotiate::negotiate;
+use crate::serve::rows::{self, Writer};
+use crate::serve::state::Service;
+use crate::serve::table::Table;
+
+/// Rows of a page that does not say how many.
+const USUAL_ROWS: u64 = 1000;
+/// Most rows of a page.
+const MOST_ROWS: u64 = 10_000;
+
+const JSON: &str = "application/json";
+const CSV: &str = "text/csv";
+const LINES: &str = "application/x-ndjson";
+const PARQUET: &str = "application/vnd.apache.parquet";
+const ARROW: &str = "application/vnd.apache.arrow.file";
+const SVG: &str = "image/svg+xml";
+const VEGA_LITE: &str = "application/vnd.vegalite.v6+json";
+
+/// What a browser may do with a picture that somebody else has drawn: show it.
+const PICTURE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; sandbox";
+
+/// It is what it says it is, and something else for who accepts something else.
+const ALWAYS: [(HeaderName, &str); 2] =
+    [(header::X_CONTENT_TYPE_OPTIONS, "nosniff"), (header::VARY, "accept")];
+
+/// A format of a result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Page,
+    Lines,
+    Engine(OutputFormat),
+}
+
+const FORMATS: [(&str, Format); 5] = [
+    (JSON, Format::Page),
+    (CSV, Format::Engine(OutputFormat::Csv)),
+    (LINES, Format::Lines),
+    (PARQUET, Format::Engine(OutputFormat::Parquet)),
+    (ARROW, Format::Engine(OutputFormat::Arrow)),
+];
+
+/// Which rows.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase")]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Part {
+    /// How many rows to pass over. Not for Parquet.
+    #[param(minimum = 0)]
+    offset: Option<u64>,
+    /// How many rows to give: for JSON up to 10,000, 1,000 if left out; otherwise all, if left out. Not for Parquet.
+    #[param(minimum = 0)]
+    limit: Option<u64>,
+}
+
+/// Get the result of an analysis
+///
+/// As JSON a page at a time; in other formats as a whole, which is sent as it is read.
+#[utoipa::path(
+    get,
+    path = "/v1/analyses/{id}/result",
+    operation_id = "getResult",
+    tag = "analyses",
+    params(("id" = String, Path, description = "Id of the analysis"), Part),
+    responses(
+        (status = 200, description = "Rows of the result. What breaks off before its end is not whole.", content(
+            (ResultRows = "application/json"),
+            ("text/csv", example = json!("carrier,flights\nUA,58665\n")),
+            ("application/x-ndjson", example = json!("{\"carrier\":\"UA\",\"flights\":58665}\n")),
+            ("application/vnd.apache.parquet"),
+            ("application/vnd.apache.arrow.file")
+        )),
+        (status = 404, description = "There is no such analysis, or it has expired", body = ProblemBody,
+            content_type = "application/problem+json"),
+        (status = 406, description = "`Accept` names no format that there is", body = ProblemBody,
+            content_type = "application/problem+json"),
+        (status = 409, description = "The analysis has not ended, or was cancelled", body = ProblemBody,
+            content_type = "application/problem+json"),
+        (status = 422, description = "The analysis has failed, or its result cannot be written in this format",
+            body = ProblemBody, content_type = "application/problem+json"),
+        (status = "default", description = "Another problem", body = ProblemBody,
+            content_type = "application/problem+json")
+    )
+)]
+pub(crate) async fn get(
+    State(service): State<Arc<Service>>,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+    Query(part): Query<Part>,
+) -> Result<Response, ServeError> {
+    let format = negotiate(&headers, &FORMATS)?;
+    let (record, result) = ended_well(&service, &id).await?;
+    let table = result.table();
+    let offset = part.offset.unwrap_or_default();
+    let (media_type, file_name, body) = match format {
+        Format::Page => {
+            let limit = part.limit.unwrap_or(USUAL_ROWS);
+            if limit > MOST_ROWS {
+                let detail = format!("`limit` is {limit}, and has to be from 0 to {MOST_ROWS} for JSON.");
+                return Err(Problem::bad_request(detail).into());
+            }
+            let rows = rows::page(&service, &table, offset, limit).await?;
+            return Ok((ALWAYS, Json(rows)).into_response());
+        }
+        Format::Engine(OutputFormat::Parquet) => {
+            if part.offset.is_some() || part.limit.is_some() {
+                let detail = "A Parquet file is given as a whole: leave out `offset` and `limit`.";
+                return Err(Problem::bad_request(detail).into());
+            }
+            let content = service.objects.read(&table).await?;
+            (PARQUET, OutputFormat::Parquet.file_name(), Body::from_stream(content.into_stream()))
+        }
+        Format::Engine(format) => {
+            let media_type = if format == OutputFormat::Csv { CSV } else { ARROW };
+            (media_type, format.file_name(), streamed(&service, &table, &part, Some(format)).await?)
+        }
+        Format::Lines => {
+            (LINES, OutputFormat::JsonLines.file_name(), streamed(&service, &table, &part, None).await?)
+        }
+    };
+    let disposition = format!("attachment; filename=\"{}-{file_name}\"", record.id);
+    let described =
+        [(header::CONTENT_TYPE, media_type.to_owned()), (header::CONTENT_DISPOSITION, disposition)];
+    Ok((described, ALWAYS, body).into_response())
+}
+
+async fn streamed(
+    service: &Service,
+    table: &str,
+    part: &Part,
+    format: Option<OutputFormat>,
+) -> Result<Body, ServeError> {
+    let turn = service.turns.streams.soon().await?;
+    let table = Table::open(&service.objects, table).await?;
+    let writer = match format {
+        None => Writer::Lines(JsonLines::default()),
+        Some(format) => Writer::other(table.schema(), format)?,
+    };
+    Ok(rows::body(table.read(part.offset.unwrap_or_default(), part.limit)?, writer, turn))
+}
+
+/// Get a chart of an analysis
+///
+/// As a picture, or as a Vega-Lite specification with its data.
+#[utoipa::path(
+    get,
+    path = "/v1/analyses/{id}/charts/{name}",
+    operation_id = "getChart",
+    tag = "analyses",
+    params(
+        ("id" = String, Path, description = "Id of the analysis"),
+        ("name" = String, Path, description = "Name of the chart")
+    ),
+    responses(
+        (status = 200, description = "The chart", content(
+            ("image/svg+xml"),
+            ("application/vnd.vegalite.v6+json"),
+            ("application/json")
+        )),
+        (status = 404, description = "There is no such analysis or chart, or it has expired", body = ProblemBody,
+            content_type = "application/problem+json"),
+        (status = 406, description = "`Accept` names no format that there is", body = ProblemBody,
+            content_type = "application/problem+json"),
+        (status = 409, description = "The analysis has not ended, or was cancelled", body = ProblemBody,
+            content_type = "application/problem+json"),
+        (status = 422, description = "The analysis has failed", body = ProblemBody,
+            content_type = "application/problem+json"),
+        (status = "default", description = "Another problem", body = ProblemBody,
+            content_type = "application/problem+json")
+    )
+)]
+pub(crate) async fn chart(
+    State(service): State<Arc<Service>>,
+    headers: HeaderMap,
+    Path((id, name)): Path<(String, String)>,
+) -> Result<Response, ServeError> {
+    let media_type = negotiate(&headers, &[(SVG, SVG), (VEGA_LITE, VEGA_LITE), (JSON, JSON)])?;
+    let (record, result) = ended_well(&service, &id).await?;
+    if !record.request.charts.iter().any(|chart| chart.name == name) {
+        return Err(Problem::not_found(format!("The analysis has no chart `{name}`.")).into());
+    }
+    let ending = if media_type == SVG { "svg" } else { "vl.json" };
+    let content = service.objects.read(&result.object(&format!("{name}.{ending}"))).await?;
+    let described = [(header::CONTENT_TYPE, media_type), (header::CONTENT_SECURITY_POLICY, PICTURE_POLICY)];
+    Ok((described, ALWAYS, Body::from_stream(content.into_stream())).into_response())
+}
+
+/// The analysis and its result.
+async fn ended_well(service: &Service, id: &str) -> Result<(AnalysisRecord, StoredResult), ServeError> {
+    let record = store::find(&service.database, id).await?.ok_or_else(|| missing(id))?;
+    match record.result.clone() {
+        Some(result) => Ok((record, result)),
+        None => Err(no_result(&record).into()),
+    }
+}

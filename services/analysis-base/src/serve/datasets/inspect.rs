@@ -1,0 +1,151 @@
+//! A look at data before they become a version: can they be read, and what are
+//! their columns?
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use crds::analysis::{AnalysisSpecification, FailureReason, RunSummary, Source, SourceFormat};
+use service_kit::Problem;
+
+use super::model::ReadOptions;
+use super::store::{data_object, preview_object};
+use crate::serve::analyses::parquet_output;
+use crate::serve::child::{Ended, Workspace};
+use crate::serve::error::ServeError;
+use crate::serve::files;
+use crate::serve::schema::{self, ColumnDescription};
+use crate::serve::shares::Share;
+use crate::serve::state::{Patience, Service};
+
+/// The beginning of the data, which is kept as their preview.
+pub const PREVIEW_ROWS: u64 = 100;
+/// A look takes moments; one that takes longer reads far more than a beginning.
+const LIMIT: Duration = Duration::from_secs(60);
+/// What the process calls the data.
+const NAME: &str = "data";
+
+/// Reads the beginning of the data of a version, and stores it beside them.
+/// Gives the columns.
+///
+/// # Errors
+/// 422, with the engine's own words, if the data cannot be read; 503, if a
+/// client would wait for long.
+pub async fn inspect(
+    service: &Service,
+    id: &str,
+    format: SourceFormat,
+    options: &ReadOptions,
+    patience: Patience,
+) -> Result<Vec<ColumnDescription>, ServeError> {
+    let workspace = service.launcher.workspace()?;
+    let specification = specification(service, id, format, options);
+    let turn = service.turns.inspections.with(patience).await?;
+    let mut ended = look(service, &workspace, &specification, &service.shares.inspection).await?;
+    drop(turn);
+    if matches!(ended, Ended::Failed(FailureReason::MemoryExhausted | FailureReason::DiskExhausted, _)) {
+        // Large row groups of Parquet need as much as an analysis has.
+        let turn = service.turns.analyses.with(patience).await?;
+        ended = look(service, &workspace, &specification, &service.shares.analysis).await?;
+        drop(turn);
+    }
+    match ended {
+        Ended::Succeeded(_) => keep(service, id, &workspace).await,
+        Ended::Stopped(()) => {
+            Err(unreadable("Their beginning was not read within a minute.", "DeadlineExceeded").into())
+        }
+        Ended::Failed(reason, summary) => Err(failed(service, id, reason, &summary).into()),
+    }
+}
+
+async fn look(
+    service: &Service,
+    workspace: &Workspace,
+    specification: &AnalysisSpecification,
+    share: &Share,
+) -> Result<Ended<()>, ServeError> {
+    Ok(service.launcher.run(workspace, specification, share, tokio::time::sleep(LIMIT)).await?)
+}
+
+async fn keep(
+    service: &Service,
+    id: &str,
+    workspace: &Workspace,
+) -> Result<Vec<ColumnDescription>, ServeError> {
+    let preview = workspace.output("result.parquet");
+    let columns = files::columns(&preview).await?;
+    files::store(&service.objects, &preview_object(id), &preview).await?;
+    Ok(columns)
+}
+
+fn specification(
+    service: &Service,
+    id: &str,
+    format: SourceFormat,
+    options: &ReadOptions,
+) -> AnalysisSpecification {
+    let mut source = source(format, options);
+    service.place.point(&mut source, &data_object(id));
+    AnalysisSpecification {
+        sources: vec![source],
+        sql: Some(format!("SELECT * FROM {NAME} LIMIT {PREVIEW_ROWS}")),
+        profile: None,
+        charts: Vec::new(),
+        output: Some(parquet_output()),
+    }
+}
+
+fn source(format: SourceFormat, options: &ReadOptions) -> Source {
+    Source {
+        name: NAME.to_owned(),
+        format,
+        csv: options.csv.clone(),
+        json_lines: options.json_lines.clone(),
+        columns: options.columns.clone(),
+        inline: None,
+        config_map: None,
+        persistent_volume_claim: None,
+        uri: None,
+    }
+}
+
+/// Checks how data are to be read, before they are there.
+///
+/// # Errors
+/// 422, with all that is wrong.
+pub fn check(service: &Service, format: SourceFormat, options: &ReadOptions) -> Result<(), Problem> {
+    let specification = specification(service, "unknown", format, options);
+    schema::check(&specification).map_err(|problems| {
+        // The only source is not something that the client has named.
+        let problems: Vec<String> = problems
+            .iter()
+            .map(|problem| problem.replace("sources[0].", "").replace("sources[0]: ", ""))
+            .collect();
+        let detail = format!("The options do not fit: {}.", problems.join("; "));
+        Problem::unprocessable(detail).with("problems", problems)
+    })
+}
+
+fn failed(service: &Service, id: &str, reason: FailureReason, summary: &RunSummary) -> Problem {
+    match reason {
+        FailureReason::InternalError => Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "Internal error",
+            summary.message.clone(),
+        ),
+        reason if reason.is_retryable() => Problem::unavailable(
+            "The data cannot be read back at present. Upload them again.",
+            Duration::from_secs(5),
+        ),
+        reason => {
+            let address = service.place.address(&data_object(id));
+            let message = summary.message.replace(&format!("Source `{NAME}`, {address}"), "The data,");
+            unreadable(&message.replace(&address, "the data"), &format!("{reason:?}"))
+        }
+    }
+}
+
+fn unreadable(message: &str, reason: &str) -> Problem {
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "unreadable-data", "Data cannot be read", message)
+        .with("reason", reason)
+}

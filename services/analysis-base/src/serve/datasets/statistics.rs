@@ -1,0 +1,107 @@
+//! The profile of a version: computed once, and kept as long as the version.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{Extensions, HeaderMap};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use service_kit::extract::{Json, Path};
+use service_kit::problem::ProblemBody;
+use utoipa::ToSchema;
+
+use super::find_version;
+use super::store::{self, VersionRecord};
+use crate::serve::analyses::{self, AnalysisRequest, Status, accept, at_most, no_result, outcome};
+use crate::serve::error::ServeError;
+use crate::serve::preference::Preference;
+use crate::serve::rows;
+use crate::serve::state::Service;
+
+/// The columns of a version in figures.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Statistics {
+    /// Name of the data set.
+    #[schema(example = "flights")]
+    dataset: String,
+    /// Number of the version.
+    #[schema(example = 3)]
+    version: i64,
+    /// For each column: `column`, `type`, `count`, `nulls`, `distinct`, whether these are `approximate`, `minimum`,
+    /// `maximum`, `mean`, `standard_deviation`, `quantiles`, `histogram`, `top_values` and `correlations`.
+    #[schema(value_type = Vec<Object>)]
+    columns: Box<RawValue>,
+}
+
+/// Describe a version column by column
+///
+/// The first time this takes a pass over the data; if it does not end in time, the answer says where to look for it.
+#[utoipa::path(
+    get,
+    path = "/v1/datasets/{name}/versions/{version}/statistics",
+    operation_id = "getStatistics",
+    tag = "datasets",
+    params(
+        ("name" = String, Path, description = "Name of the data set"),
+        ("version" = String, Path, description = "Number of the version, or `latest`", example = json!("latest")),
+        ("Prefer" = Option<String>, Header, description = "`wait=SECONDS` or `respond-async`, as for an analysis")
+    ),
+    responses(
+        (status = 200, description = "Figures of each column", body = Statistics),
+        (status = 202, description = "They are being computed: ask again later", body = analyses::Analysis,
+            headers(
+                ("Location" = String, description = "Address of the analysis that computes them"),
+                ("Retry-After" = u32, description = "When it may be worth asking again, in seconds")
+            )),
+        (status = 404, description = "There is no such version", body = ProblemBody,
+            content_type = "application/problem+json"),
+        (status = 422, description = "The data cannot be read to their end: `detail` says where and why",
+            body = ProblemBody, content_type = "application/problem+json"),
+        (status = "default", description = "Another problem", body = ProblemBody,
+            content_type = "application/problem+json")
+    )
+)]
+pub(crate) async fn get(
+    State(service): State<Arc<Service>>,
+    headers: HeaderMap,
+    extensions: Extensions,
+    Path((name, version)): Path<(String, String)>,
+) -> Result<Response, ServeError> {
+    let record = find_version(&service, &name, &version).await?;
+    let analysis = analysis(&service, &record).await?;
+    let wait = at_most(Preference::of(&headers).wait, &extensions);
+    let analysis = analyses::wait(&service, &analysis, wait).await?;
+    if !analysis.status.is_ended() {
+        return outcome(&service, analysis).await;
+    }
+    let Some(result) = &analysis.result else { return Err(no_result(&analysis).into()) };
+    let rows = rows::whole(&service, &result.table()).await?;
+    let version = record.version;
+    let statistics = Statistics { dataset: version.dataset, version: version.version, columns: rows.rows };
+    Ok(Json(statistics).into_response())
+}
+
+/// The analysis with the profile of the version: one that is there, or a new one.
+async fn analysis(service: &Service, record: &VersionRecord) -> Result<String, ServeError> {
+    let mut before = record.statistics.clone();
+    loop {
+        if let Some(id) = &before
+            && let Some(found) = analyses::store::find(&service.database, id).await?
+            && found.status != Status::Cancelled
+        {
+            return Ok(id.clone());
+        }
+        let mut transaction = service.database.begin().await?;
+        let request = AnalysisRequest::of_profile(&record.version.dataset, record.version.version);
+        let id = accept(service, &mut transaction, request, true).await?;
+        if store::set_statistics(&mut transaction, &record.id, before.as_deref(), &id).await? {
+            transaction.commit().await?;
+            return Ok(id);
+        }
+        // Somebody else was faster.
+        transaction.rollback().await?;
+        let version = &record.version;
+        before = find_version(service, &version.dataset, &version.version.to_string()).await?.statistics;
+    }
+}

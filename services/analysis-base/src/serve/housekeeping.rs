@@ -1,0 +1,119 @@
+//! What is done now and then, by every replica: removing what is over, ending
+//! what nobody works on any more, and counting.
+
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use service_kit::problem::chain;
+use service_kit::queue::Queue;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::analyses::Work as Analysis;
+use super::analyses::store as analyses;
+use super::datasets::store as datasets;
+use super::error::ServeError;
+use super::garbage::Garbage;
+use super::state::Service;
+use super::uploads::store as uploads;
+use super::uploads::{Work as Upload, failed_problem};
+
+/// How often all of it is done.
+const PERIOD: Duration = Duration::from_secs(30);
+/// How much of it is done at once.
+const BATCH: usize = 100;
+/// Between two times, so that requests get their turn at the database.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Jobs that died are looked at so far back.
+const DEAD: u32 = 100;
+
+/// Keeps house for as long as the service runs.
+pub async fn keep(service: &Service) {
+    loop {
+        let next = Instant::now() + PERIOD;
+        for (what, done) in [
+            ("analyses that are over", remove_analyses(service).await),
+            ("uploads that are over", remove_uploads(service).await),
+            ("jobs that died", end_dead(service).await),
+            ("garbage", service.garbage.sweep().await.map_err(ServeError::from)),
+            ("figures", count(service).await),
+        ] {
+            if let Err(error) = done {
+                tracing::warn!(what, error = %chain(&error), "A part of the housekeeping is put off.");
+            }
+        }
+        tokio::select! {
+            () = sleep_until(next) => {}
+            () = service.garbage.woken() => {}
+        }
+    }
+}
+
+async fn remove_analyses(service: &Service) -> Result<(), ServeError> {
+    loop {
+        let over = analyses::over(&service.database, BATCH as i64).await?;
+        let is_last = over.len() < BATCH;
+        for (id, prefix) in over {
+            let mut transaction = service.database.begin().await?;
+            if let Some(prefix) = prefix {
+                Garbage::discard(&mut transaction, &prefix).await?;
+            }
+            analyses::delete(&mut transaction, &id).await?;
+            transaction.commit().await?;
+        }
+        if is_last {
+            return Ok(());
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+async fn remove_uploads(service: &Service) -> Result<(), ServeError> {
+    loop {
+        let expired = uploads::expired(&service.database, BATCH as i64).await?;
+        let is_last = expired.len() < BATCH;
+        for id in expired {
+            let mut transaction = service.database.begin().await?;
+            if uploads::delete(&mut transaction, &id).await? {
+                Garbage::discard(&mut transaction, &uploads::prefix(&id)).await?;
+                transaction.commit().await?;
+            }
+        }
+        if is_last {
+            return Ok(());
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+/// A job that ended its process each time, or could never be stored, is dead:
+/// nobody else tells those who wait for it.
+async fn end_dead(service: &Service) -> Result<(), ServeError> {
+    for Analysis { analysis } in dead(&service.queue).await? {
+        let end = analyses::End::gave_up();
+        let mut transaction = service.database.begin().await?;
+        if analyses::end(&mut transaction, &analysis, &end, service.retention()).await? {
+            transaction.commit().await?;
+            service.changes.tell(&analysis);
+        }
+    }
+    for Upload { upload } in dead(&service.finishing).await? {
+        let mut transaction = service.database.begin().await?;
+        if uploads::end(&mut transaction, &upload, Err(&failed_problem())).await? {
+            Garbage::discard(&mut transaction, &uploads::prefix(&upload)).await?;
+            transaction.commit().await?;
+            service.changes.tell(&upload);
+        }
+    }
+    Ok(())
+}
+
+async fn dead<T: DeserializeOwned>(queue: &Queue) -> Result<Vec<T>, ServeError> {
+    let jobs = queue.dead(DEAD).await?;
+    Ok(jobs.iter().filter_map(|job| serde_json::from_str(&job.payload).ok()).collect())
+}
+
+async fn count(service: &Service) -> Result<(), ServeError> {
+    service.metrics.queued.set(analyses::count_queued(&service.database).await?);
+    service.metrics.stored.set(datasets::bytes(&service.database).await?);
+    Ok(())
+}

@@ -1,0 +1,78 @@
+//! Requests with an `Idempotency-Key`.
+
+use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use service_kit::Problem;
+use service_kit::idempotency::{Begun, Fingerprint, IdempotencyKey, Reservation, Scope, StoredResponse};
+use service_kit::identity::Caller;
+use service_kit::problem::chain;
+
+use super::error::ServeError;
+use super::state::Service;
+
+const KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// For whom the gateway makes a request.
+const PRINCIPAL: HeaderName = HeaderName::from_static("aisaas-principal");
+
+/// What to do with a request.
+#[derive(Debug)]
+pub enum Begin {
+    /// Do it; with a reservation, if it has a key.
+    Run(Option<Reservation>),
+    /// It was done. This is what was kept of the answer.
+    Replay(StoredResponse),
+}
+
+/// Looks whether a request was done already. `route` and `parts` are what tells
+/// it from others.
+///
+/// # Errors
+/// If the key is wrong, or the request is being done.
+pub async fn begin(
+    service: &Service,
+    headers: &HeaderMap,
+    extensions: &Extensions,
+    route: &str,
+    parts: &[&[u8]],
+) -> Result<Begin, ServeError> {
+    let Some(key) = headers.get(KEY) else { return Ok(Begin::Run(None)) };
+    // What is not ASCII is no key.
+    let key = IdempotencyKey::parse(key.to_str().unwrap_or_default())?;
+    let principal = match (headers.get(PRINCIPAL), extensions.get::<Caller>()) {
+        (Some(principal), _) => principal.to_str().unwrap_or_default(),
+        (None, Some(caller)) => caller.service.as_str(),
+        (None, None) => "",
+    };
+    let begun =
+        service.idempotency.begin(&Scope::new(principal, route), &key, &Fingerprint::new(parts)).await?;
+    Ok(match begun {
+        Begun::Run(reservation) => Begin::Run(Some(reservation)),
+        Begun::Replay(stored) => Begin::Replay(stored),
+    })
+}
+
+/// A request that was refused had no effect: it can be made again at once.
+pub async fn give_up(reservation: Option<Reservation>) {
+    if let Some(reservation) = reservation
+        && let Err(error) = reservation.abandon().await
+    {
+        tracing::warn!(error = %chain(&error), "An Idempotency-Key stays reserved until its lease lapses.");
+    }
+}
+
+/// What was answered, once more.
+///
+/// # Errors
+/// If too little of it was kept.
+pub fn replay(stored: StoredResponse) -> Result<Response, ServeError> {
+    let (Ok(status), Some(body)) = (StatusCode::from_u16(stored.status), stored.body) else {
+        return Err(Problem::conflict("The request was done already, and its answer is not kept.").into());
+    };
+    let mut response = (status, body).into_response();
+    for (name, value) in stored.headers {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    Ok(response)
+}

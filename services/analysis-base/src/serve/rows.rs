@@ -1,0 +1,165 @@
+//! Rows of stored results on their way to a client.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use crds::analysis::OutputFormat;
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::Schema;
+use datafusion::arrow::error::ArrowError;
+use futures::{TryStreamExt, stream};
+use serde_json::value::RawValue;
+use tokio::sync::mpsc;
+
+use super::analyses::ResultRows;
+use super::error::ServeError;
+use super::json::{JsonLines, JsonList};
+use super::schema::describe;
+use super::state::{MyTurn, Service};
+use super::table::{Rows, Table, TableError};
+use crate::output::{Encoder, OutputError};
+
+/// A page ends here, even if more rows were asked for.
+const PAGE_BYTES: usize = 8 << 20;
+/// A client that takes nothing for so long is gone.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// Reads a page of a stored table.
+///
+/// # Errors
+/// If it is not there, or has values that are too large.
+pub async fn page(service: &Service, key: &str, offset: u64, limit: u64) -> Result<ResultRows, ServeError> {
+    Ok(read(service, key, offset, limit).await?.0)
+}
+
+/// Reads a stored table that has few rows.
+///
+/// # Errors
+/// If it is larger than a page.
+pub async fn whole(service: &Service, key: &str) -> Result<ResultRows, ServeError> {
+    let (rows, count) = read(service, key, 0, u64::MAX).await?;
+    if count < rows.total { Err(TableError::TooLarge.into()) } else { Ok(rows) }
+}
+
+/// Gives the rows, and how many they are.
+async fn read(
+    service: &Service,
+    key: &str,
+    offset: u64,
+    limit: u64,
+) -> Result<(ResultRows, u64), ServeError> {
+    let turn = service.turns.pages.soon().await?;
+    let table = Table::open(&service.objects, key).await?;
+    let (columns, total) = (describe(table.schema()), table.rows());
+    let mut list = JsonList::default();
+    let mut count = 0;
+    if offset < total && limit > 0 {
+        let mut rows = table.read(offset, Some(limit))?;
+        while let Some(batch) = rows.try_next().await.map_err(TableError::from)? {
+            list.write(&batch).map_err(unwritable)?;
+            count += batch.num_rows() as u64;
+            if list.size() >= PAGE_BYTES {
+                break;
+            }
+        }
+    }
+    let text = String::from_utf8(list.finish().map_err(unwritable)?)
+        .map_err(|error| TableError::Format(error.to_string()))?;
+    drop(turn);
+    Ok((ResultRows { columns, rows: RawValue::from_string(text)?, offset, total }, count))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is given to map_err")]
+fn unwritable(error: ArrowError) -> TableError {
+    TableError::Format(format!("The result cannot be written as JSON: {error}. Ask for another format."))
+}
+
+/// Writes rows in a format.
+#[derive(Debug)]
+pub enum Writer {
+    /// JSON, a row a line.
+    Lines(JsonLines),
+    /// What the engine itself writes.
+    Other(Box<Encoder>),
+}
+
+impl Writer {
+    /// A writer of the engine's.
+    ///
+    /// # Errors
+    /// If the format cannot hold the schema.
+    pub fn other(schema: &Schema, format: OutputFormat) -> Result<Self, TableError> {
+        Ok(Self::Other(Box::new(Encoder::new(schema, format).map_err(format_error)?)))
+    }
+
+    fn write(&mut self, batch: &RecordBatch) -> Result<Bytes, TableError> {
+        match self {
+            Self::Lines(lines) => {
+                lines.write(batch).map_err(unwritable)?;
+                Ok(lines.take())
+            }
+            Self::Other(encoder) => encoder.write(batch).map_err(format_error),
+        }
+    }
+
+    fn finish(self) -> Result<Bytes, TableError> {
+        match self {
+            Self::Lines(lines) => Ok(lines.finish().map_err(unwritable)?.into()),
+            Self::Other(encoder) => encoder.finish().map_err(format_error),
+        }
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is given to map_err")]
+fn format_error(error: OutputError) -> TableError {
+    TableError::Format(error.to_string())
+}
+
+/// What is sent to a client.
+enum Piece {
+    Bytes(Result<Bytes, TableError>),
+    End,
+}
+
+/// Rows as the body of an answer. What cannot be read, or is not taken, breaks
+/// the body off, so that nobody takes a part for the whole.
+pub fn body(rows: Rows, writer: Writer, turn: MyTurn) -> Body {
+    let (sender, receiver) = mpsc::channel(1);
+    tokio::spawn(async move {
+        send(rows, writer, &sender).await;
+        drop(turn);
+    });
+    Body::from_stream(stream::try_unfold(receiver, |mut receiver| async move {
+        match receiver.recv().await {
+            Some(Piece::Bytes(bytes)) => bytes.map(|bytes| Some((bytes, receiver))),
+            Some(Piece::End) => Ok(None),
+            None => Err(TableError::Format("the client took nothing for too long".to_owned())),
+        }
+    }))
+}
+
+async fn send(mut rows: Rows, mut writer: Writer, sender: &mpsc::Sender<Piece>) {
+    loop {
+        let written = match rows.try_next().await {
+            Ok(Some(batch)) => writer.write(&batch),
+            Ok(None) => break,
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = &written {
+            tracing::error!(error = %service_kit::problem::chain(error), "A result is broken off.");
+        }
+        let is_broken = written.is_err();
+        if !pass(sender, Piece::Bytes(written)).await || is_broken {
+            return;
+        }
+    }
+    if pass(sender, Piece::Bytes(writer.finish())).await {
+        pass(sender, Piece::End).await;
+    }
+}
+
+/// False if the client is gone.
+async fn pass(sender: &mpsc::Sender<Piece>, piece: Piece) -> bool {
+    matches!(tokio::time::timeout(SILENCE, sender.send(piece)).await, Ok(Ok(())))
+}

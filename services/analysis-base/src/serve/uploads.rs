@@ -1,0 +1,55 @@
+//! Resumable uploads: tus 1.0 with the extensions creation, termination and
+//! expiration (<https://tus.io/protocols/resumable-upload>).
+//!
+//! ```text
+//!   POST ─▶ PATCH … PATCH ─▶ all there: a job ─▶ the parts joined, inspected ─▶ a version
+//! ```
+//!
+//! Objects cannot be added to, so each PATCH makes one of its own.
+
+mod finish;
+mod headers;
+mod receive;
+mod routes;
+pub(in crate::serve) mod store;
+
+use std::sync::Arc;
+
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use service_kit::Problem;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+pub(in crate::serve) use finish::Finisher;
+
+use super::state::Service;
+
+/// What a job of the queue carries.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(in crate::serve) struct Work {
+    /// Id of the upload.
+    pub(in crate::serve) upload: String,
+}
+
+/// What is answered within moments.
+pub(in crate::serve) fn routes() -> OpenApiRouter<Arc<Service>> {
+    OpenApiRouter::default().routes(routes!(routes::create, routes::options)).routes(routes!(
+        routes::get,
+        routes::head,
+        routes::delete
+    ))
+}
+
+/// What may go on for hours.
+pub(in crate::serve) fn streams() -> OpenApiRouter<Arc<Service>> {
+    OpenApiRouter::default().routes(routes!(receive::patch))
+}
+
+/// What is told of an upload of which nobody can make a version.
+pub(in crate::serve) fn failed_problem() -> Value {
+    let status = StatusCode::INTERNAL_SERVER_ERROR;
+    let detail = "The service has tried several times to make a version of the upload. Its log says more.";
+    Problem::new(status, "internal", "Internal error", detail).body()
+}

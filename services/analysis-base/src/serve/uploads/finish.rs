@@ -1,0 +1,101 @@
+//! From all parts of an upload to a version.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::TryStreamExt;
+use serde_json::Value;
+use service_kit::Problem;
+use service_kit::objects::Written;
+use service_kit::problem::chain;
+use service_kit::queue::{Handler, Job, JobFailure};
+use uuid::Uuid;
+
+use super::Work;
+use super::store::{self, UploadRecord, UploadStatus, prefix};
+use crate::serve::datasets::{self, DatasetName, data_object, inspected, publish};
+use crate::serve::error::ServeError;
+use crate::serve::garbage::Garbage;
+use crate::serve::state::{Patience, Service};
+
+/// Joining and looking take less.
+const FINISHING: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Makes versions of uploads.
+#[derive(Clone, Debug)]
+pub struct Finisher(pub Arc<Service>);
+
+impl Handler for Finisher {
+    async fn handle(&self, job: Job) -> Result<(), JobFailure> {
+        let Work { upload } = job.payload()?;
+        let found =
+            store::find(&self.0.database, &upload).await.map_err(|error| JobFailure::again(chain(&error)))?;
+        let Some(record) = found.filter(|record| record.status == UploadStatus::Finishing) else {
+            return Ok(());
+        };
+        let problem = match self.finish(&job, &record).await {
+            Ok(()) => return Ok(()),
+            // What the client has to mend is not tried again.
+            Err(ServeError::Problem(problem)) if problem.status.is_client_error() => *problem,
+            Err(error) if job.attempt < job.max_attempts => return Err(JobFailure::again(chain(&error))),
+            Err(error) => Problem::from(error),
+        };
+        let failed = self.fail(&job, &record, &problem.body()).await;
+        failed.map_err(|error| JobFailure::again(chain(&error)))
+    }
+}
+
+impl Finisher {
+    async fn finish(&self, job: &Job, record: &UploadRecord) -> Result<(), ServeError> {
+        let service = &self.0;
+        let id = Uuid::now_v7().to_string();
+        let objects = datasets::prefix(&id);
+        service.garbage.reserve(&objects, FINISHING).await?;
+        let finished = self.publish(job, record, &id).await;
+        if finished.is_err() {
+            service.garbage.give_up(&objects).await;
+        }
+        finished?;
+        service.changes.tell(&record.id);
+        service.garbage.wake();
+        Ok(())
+    }
+
+    async fn publish(&self, job: &Job, record: &UploadRecord, id: &str) -> Result<(), ServeError> {
+        let service = &self.0;
+        let written = self.join(record, &data_object(id)).await?;
+        let dataset = DatasetName::parse(&record.dataset)?;
+        let how = (record.format, record.options.clone());
+        let new = inspected(service, id, dataset, how, written, Patience::Work).await?;
+        let mut transaction = service.database.begin().await?;
+        let version = publish(&mut transaction, new).await?;
+        store::end(&mut transaction, &record.id, Ok(version.version)).await?;
+        Garbage::discard(&mut transaction, &prefix(&record.id)).await?;
+        job.complete(&mut transaction).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    async fn join(&self, record: &UploadRecord, key: &str) -> Result<Written, ServeError> {
+        let service = &self.0;
+        let mut whole = service.objects.create(key).await?;
+        for part in store::parts(&service.database, &record.id).await? {
+            let mut chunks = service.objects.read(&part).await?.into_stream();
+            while let Some(chunk) = chunks.try_next().await? {
+                whole.write(chunk).await?;
+            }
+        }
+        Ok(whole.finish().await?)
+    }
+
+    async fn fail(&self, job: &Job, record: &UploadRecord, problem: &Value) -> Result<(), ServeError> {
+        let service = &self.0;
+        let mut transaction = service.database.begin().await?;
+        store::end(&mut transaction, &record.id, Err(problem)).await?;
+        Garbage::discard(&mut transaction, &prefix(&record.id)).await?;
+        job.complete(&mut transaction).await?;
+        transaction.commit().await?;
+        service.changes.tell(&record.id);
+        service.garbage.wake();
+        Ok(())
+    }
+}

@@ -1,0 +1,12 @@
+//! The service from outside: a process of the built program on a port of this machine.
+#![expect(clippy::expect_used, clippy::panic, reason = "tests say what they expect by panicking")]
+
+mod analyses;
+mod datasets;
+mod document;
+mod processes;
+mod restart;
+mod results;
+mod server;
+mod statistics;
+mod uploads;

@@ -1,0 +1,139 @@
+use super::*;
+
+fn column(name: &str, kind: &str) -> Column {
+    Column { name: name.to_owned(), kind: kind.to_owned() }
+}
+
+fn flights() -> Table {
+    let columns = [
+        ("carrier", "string"),
+        ("origin", "string"),
+        ("dep_delay", "number"),
+        ("arr_delay", "number"),
+        ("distance", "integer"),
+        ("day", "date"),
+        ("say \"hi\"", "integer"),
+    ];
+    Table {
+        name: "flights".to_owned(),
+        columns: columns.iter().map(|(name, kind)| column(name, kind)).collect(),
+    }
+}
+
+fn order(input: &str) -> Order {
+    serde_json::from_value(json!({
+        "input": input,
+        "data": [{ "name": "flights", "dataset": { "name": "flights" } }],
+    }))
+    .unwrap()
+}
+
+/// The query, without the quotes around plain names.
+fn sql(input: &str) -> Option<String> {
+    let (_, tasks) = derive(&order(input), &[flights()]);
+    assert_eq!(tasks[0].name, "profile-flights");
+    tasks.get(1).and_then(|task| task.analysis.as_ref()).map(|analysis| analysis.sql.clone())
+}
+
+#[test]
+fn questions_become_queries() {
+    for (input, expected) in [
+        (
+            "What is the average dep_delay?",
+            r#"SELECT avg("dep_delay") AS "average_dep_delay" FROM "flights""#,
+        ),
+        (
+            "Average arr delay by carrier",
+            r#"SELECT "carrier", avg("arr_delay") AS "average_arr_delay" FROM "flights" GROUP BY "carrier" ORDER BY "average_arr_delay" DESC NULLS LAST LIMIT 100"#,
+        ),
+        (
+            "Show me the mean of dep delays and arr delays for each origin and carrier.",
+            r#"SELECT "origin", "carrier", avg("dep_delay") AS "average_dep_delay", avg("arr_delay") AS "average_arr_delay" FROM "flights" GROUP BY "origin", "carrier" ORDER BY "average_dep_delay" DESC NULLS LAST LIMIT 100"#,
+        ),
+        (
+            "How many flights per carrier?",
+            r#"SELECT "carrier", count(*) AS "count" FROM "flights" GROUP BY "carrier" ORDER BY "count" DESC NULLS LAST LIMIT 100"#,
+        ),
+        (
+            "How many different origins are there?",
+            r#"SELECT count(DISTINCT "origin") AS "distinct_origin" FROM "flights""#,
+        ),
+        (
+            "minimum and maximum distance",
+            r#"SELECT min("distance") AS "minimum_distance", max("distance") AS "maximum_distance" FROM "flights""#,
+        ),
+        (
+            "Total of the distances, and their median distance",
+            r#"SELECT sum("distance") AS "total_distance", median("distance") AS "median_distance" FROM "flights""#,
+        ),
+        (
+            "Top 5 carriers by arr_delay",
+            r#"SELECT "carrier", sum("arr_delay") AS "total_arr_delay" FROM "flights" GROUP BY "carrier" ORDER BY "total_arr_delay" DESC NULLS LAST LIMIT 5"#,
+        ),
+        (
+            "top three origins by average distance",
+            r#"SELECT "origin", avg("distance") AS "average_distance" FROM "flights" GROUP BY "origin" ORDER BY "average_distance" DESC NULLS LAST LIMIT 3"#,
+        ),
+        (
+            "Which carrier has the lowest average dep_delay?",
+            r#"SELECT "carrier", avg("dep_delay") AS "average_dep_delay" FROM "flights" GROUP BY "carrier" ORDER BY "average_dep_delay" ASC NULLS LAST LIMIT 100"#,
+        ),
+        (
+            "What is the sum of \"say hi\"?",
+            r#"SELECT sum("say ""hi""") AS "total_say ""hi""" FROM "flights""#,
+        ),
+    ] {
+        assert_eq!(sql(input).as_deref(), Some(expected), "{input}");
+    }
+}
+
+#[test]
+fn what_asks_for_nothing_to_compute_becomes_no_query() {
+    for input in
+        ["Describe these data", "Is dep_delay fine?", "The average carrier", "the maximum of something"]
+    {
+        assert_eq!(sql(input), None, "{input}");
+    }
+}
+
+#[test]
+fn a_plan_is_explained() {
+    let (plan, _) = derive(&order("Average arr_delay by carrier"), &[flights()]);
+    assert!(plan.is_derived);
+    assert_eq!(
+        plan.explanation,
+        "No tasks were given. Planned are: a profile of `flights`; and the average of `arr_delay` by `carrier`, \
+         because the input asks for it and `flights` has it."
+    );
+}
+
+#[test]
+fn groups_are_drawn() {
+    let (_, tasks) = derive(&order("average distance per day"), &[flights()]);
+    let analysis = tasks[1].analysis.as_ref().unwrap();
+    assert!(analysis.sql.ends_with(r#" GROUP BY "day" ORDER BY "day" LIMIT 1000"#), "{}", analysis.sql);
+    let chart = &analysis.charts[0];
+    assert_eq!(chart["mark"], "line");
+    assert_eq!(chart["encoding"]["xAxis"]["field"], "day");
+    assert_eq!(chart["encoding"]["yAxis"]["field"], "average_distance");
+}
+
+#[test]
+fn the_table_that_fits_best_is_asked() {
+    let other = Table { name: "planes".to_owned(), columns: vec![column("distance", "integer")] };
+    let mut order = order("average distance by carrier");
+    order.data.insert(
+        0,
+        serde_json::from_value(json!({ "name": "planes", "dataset": { "name": "planes" } })).unwrap(),
+    );
+    let (_, tasks) = derive(&order, &[other, flights()]);
+    assert_eq!(tasks.len(), 3);
+    assert_eq!(tasks[2].analysis.as_ref().unwrap().data, ["flights"]);
+}
+
+#[test]
+fn columns_are_asked_for_only_if_they_could_help() {
+    assert!(needs_columns("average delay"));
+    assert!(needs_columns("flights by carrier"));
+    assert!(!needs_columns("Tell me about it"));
+}

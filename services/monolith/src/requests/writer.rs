@@ -1,0 +1,247 @@
+//! From what has come out of the tasks to an answer in words. Today by a
+//! template; a generative service takes its place by being another [`Writer`].
+
+use futures::future::{BoxFuture, FutureExt as _};
+use serde_json::{Map, Value};
+
+use super::state::{RequestStatus, Task, TaskResult, TaskStatus, is_number};
+
+/// Results with more rows are told by their first ones.
+const ROWS_TOLD: usize = 10;
+/// Columns of a profile that are told.
+const COLUMNS_TOLD: usize = 20;
+const VALUES_TOLD: usize = 3;
+
+/// What an answer is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Material<'a> {
+    /// The question or instruction. The template repeats nothing of it; a writer
+    /// that understands it will.
+    #[expect(dead_code, reason = "the template does not read it")]
+    pub input: &'a str,
+    /// What has become of all of it.
+    pub status: RequestStatus,
+    /// What has become of each task, with its result.
+    pub tasks: &'a [Task],
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer could not be written: {0}")]
+pub struct WriteError(pub String);
+
+/// Writes answers.
+pub trait Writer: std::fmt::Debug + Send + Sync {
+    /// What writes.
+    fn name(&self) -> &'static str;
+
+    /// The answer.
+    fn write<'a>(&'a self, material: &'a Material<'a>) -> BoxFuture<'a, Result<String, WriteError>>;
+}
+
+/// Writes sentences with the figures in them.
+#[derive(Clone, Copy, Debug)]
+pub struct Template;
+
+impl Writer for Template {
+    fn name(&self) -> &'static str {
+        "template"
+    }
+
+    fn write<'a>(&'a self, material: &'a Material<'a>) -> BoxFuture<'a, Result<String, WriteError>> {
+        async move { Ok(self.text(material)) }.boxed()
+    }
+}
+
+impl Template {
+    /// The answer: a paragraph for each task, the queries first.
+    pub fn text(self, material: &Material<'_>) -> String {
+        let mut paragraphs = Vec::new();
+        match material.status {
+            RequestStatus::Cancelled => {
+                paragraphs.push("The request was cancelled before its end.".to_owned());
+            }
+            _ if material.tasks.is_empty() => {
+                paragraphs.push("The request has ended before anything could be done.".to_owned());
+            }
+            _ => {}
+        }
+        let (queries, profiles): (Vec<&Task>, Vec<&Task>) =
+            material.tasks.iter().partition(|task| task.profile.is_none());
+        for task in queries.into_iter().chain(profiles) {
+            let paragraph = match (task.status, &task.result, &task.profile) {
+                (TaskStatus::Succeeded, Some(result), Some(profile)) => profile_text(&profile.data, result),
+                (TaskStatus::Succeeded, Some(result), None) => query_text(&task.name, result),
+                (TaskStatus::Failed, _, _) => failure_text(task),
+                _ => continue,
+            };
+            paragraphs.push(paragraph);
+        }
+        paragraphs.join("\n\n")
+    }
+}
+
+fn failure_text(task: &Task) -> String {
+    let detail = task
+        .problem
+        .as_ref()
+        .and_then(|problem| problem["detail"].as_str())
+        .unwrap_or("It is not known why.");
+    format!("The task `{}` has failed: {detail}", task.name)
+}
+
+/// The rows of a small result, or the first ones of a large one.
+fn query_text(name: &str, result: &TaskResult) -> String {
+    let columns: Vec<&str> = result.columns.iter().map(|column| column.name.as_str()).collect();
+    if result.rows.is_empty() && result.total > 0 {
+        let count = grouped(result.total);
+        return format!("The query `{name}` returns {count} rows, which are too long to be told here.");
+    }
+    if result.rows.is_empty() {
+        return format!("The query `{name}` returns no rows.");
+    }
+    if let ([row], 1) = (result.rows.as_slice(), result.total) {
+        let values =
+            columns.iter().map(|column| format!("{} is {}", spoken(column), value(row.get(*column))));
+        return sentence(&joined(values.collect()));
+    }
+    let told = result.rows.len().min(ROWS_TOLD);
+    let rows = result.rows.iter().take(told).map(|row| {
+        let values = columns.iter().map(|column| value(row.get(*column)));
+        format!("- {}", values.collect::<Vec<_>>().join(", "))
+    });
+    let rows: Vec<String> = rows.collect();
+    let count = if result.total > told as u64 {
+        format!("{} rows; the first {told} are", grouped(result.total))
+    } else {
+        format!("{} rows", result.total)
+    };
+    format!("The query `{name}` returns {count} ({}):\n{}", columns.join(", "), rows.join("\n"))
+}
+
+/// Data in figures: their size, and each column in a line.
+fn profile_text(data: &str, result: &TaskResult) -> String {
+    let rows = result.rows.iter().filter_map(|row| row.get("count")).find_map(number).unwrap_or(0.0);
+    let mut text = format!(
+        "`{data}` has {} rows and {} columns.",
+        figure(rows),
+        grouped(result.total.max(result.rows.len() as u64))
+    );
+    for row in result.rows.iter().take(COLUMNS_TOLD) {
+        text.push_str("\n- ");
+        text.push_str(&column_text(row, rows));
+    }
+    let left = result.total.saturating_sub(COLUMNS_TOLD.min(result.rows.len()) as u64);
+    if left > 0 {
+        text.push_str(&format!("\n- and {left} columns more"));
+    }
+    text
+}
+
+fn column_text(row: &Map<String, Value>, rows: f64) -> String {
+    let of = |name: &str| row.get(name).filter(|value| !value.is_null());
+    let mut parts = Vec::new();
+    if let (Some(least), Some(most)) = (of("minimum"), of("maximum")) {
+        parts.push(format!("from {} to {}", value(Some(least)), value(Some(most))));
+    }
+    if let Some(mean) =
+        of("mean").and_then(number).filter(|_| of("type").and_then(Value::as_str).is_some_and(is_number))
+    {
+        parts.push(format!("{} on average", figure(mean)));
+    }
+    if let Some(distinct) = of("distinct").and_then(number) {
+        let about = if of("approximate") == Some(&Value::Bool(true)) { "about " } else { "" };
+        parts.push(format!("{about}{} different values", figure(distinct)));
+    }
+    if let Some(top) = of("top_values").and_then(Value::as_array).filter(|top| !top.is_empty())
+        && of("distinct").and_then(number) < Some(rows)
+    {
+        let values = top.iter().take(VALUES_TOLD).map(|one| {
+            format!(
+                "{} ({})",
+                value(one.get("value")),
+                one.get("count").and_then(number).map_or_else(String::new, figure)
+            )
+        });
+        parts.push(format!("most often {}", joined(values.collect())));
+    }
+    match of("nulls").and_then(number) {
+        Some(nulls) if nulls > 0.0 && rows > 0.0 => {
+            parts.push(format!(
+                "{} missing ({} %)",
+                figure(nulls),
+                figure((nulls / rows * 1000.0).round() / 10.0)
+            ));
+        }
+        _ => parts.push("none missing".to_owned()),
+    }
+    let kind = of("type").and_then(Value::as_str).unwrap_or("unknown type");
+    format!("`{}` ({kind}): {}", value(of("column")), parts.join("; "))
+}
+
+/// A number, also where it is text because it is too large for JSON.
+fn number(value: &Value) -> Option<f64> {
+    value.as_f64().or_else(|| value.as_str()?.parse().ok())
+}
+
+/// A value as people read it.
+fn value(value: Option<&Value>) -> String {
+    match value {
+        None | Some(Value::Null) => "nothing".to_owned(),
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Number(number)) => number.as_f64().map_or_else(|| number.to_string(), figure),
+        Some(other) => other.to_string(),
+    }
+}
+
+/// Four digits that count, and no more than that behind the point; large
+/// numbers in groups of three.
+fn figure(number: f64) -> String {
+    if number.fract() == 0.0 && number.abs() < 1e15 {
+        let sign = if number < 0.0 { "-" } else { "" };
+        return format!("{sign}{}", grouped(number.abs() as u64));
+    }
+    let digits = if number.abs() >= 1000.0 {
+        1
+    } else if number.abs() >= 1.0 {
+        2
+    } else {
+        4
+    };
+    let text = format!("{number:.digits$}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+fn joined(mut parts: Vec<String>) -> String {
+    match parts.pop() {
+        None => String::new(),
+        Some(last) if parts.is_empty() => last,
+        Some(last) => format!("{} and {last}", parts.join(", ")),
+    }
+}
+
+/// The name of a column as words.
+fn spoken(name: &str) -> String {
+    name.replace('_', " ")
+}
+
+fn sentence(text: &str) -> String {
+    let mut characters = text.chars();
+    let first: String = characters.next().into_iter().flat_map(char::to_uppercase).collect();
+    format!("{first}{}.", characters.as_str())
+}
+
+#[cfg(test)]
+mod tests;

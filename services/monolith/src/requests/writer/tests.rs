@@ -1,0 +1,107 @@
+use serde_json::json;
+
+use super::*;
+
+fn task(value: Value) -> Task {
+    serde_json::from_value(value).unwrap()
+}
+
+fn text(status: RequestStatus, tasks: &[Task]) -> String {
+    Template.text(&Material { input: "What is in it?", status, tasks })
+}
+
+#[test]
+fn one_row_is_a_sentence_and_more_are_a_list() {
+    let one = task(json!({
+        "name": "query", "status": "succeeded", "analysis": { "sql": "SELECT 1" },
+        "result": {
+            "columns": [{ "name": "average_delay", "type": "number" }, { "name": "count", "type": "integer" }],
+            "rows": [{ "average_delay": 12.6391, "count": 336_776 }], "total": 1, "url": "/r",
+        },
+    }));
+    assert_eq!(text(RequestStatus::Succeeded, &[one]), "Average delay is 12.64 and count is 336,776.");
+    let rows: Vec<Value> = (0..12).map(|row| json!({ "carrier": format!("C{row}"), "delay": row })).collect();
+    let many = task(json!({
+        "name": "delays", "status": "succeeded", "analysis": { "sql": "SELECT 1" },
+        "result": {
+            "columns": [{ "name": "carrier", "type": "string" }, { "name": "delay", "type": "integer" }],
+            "rows": rows, "total": 1200, "url": "/r",
+        },
+    }));
+    let told = text(RequestStatus::Succeeded, &[many]);
+    assert!(
+        told.starts_with(
+            "The query `delays` returns 1,200 rows; the first 10 are (carrier, delay):\n- C0, 0\n"
+        ),
+        "{told}"
+    );
+    assert_eq!(told.lines().count(), 11);
+}
+
+#[test]
+fn a_profile_is_told_column_by_column() {
+    let profile = task(json!({
+        "name": "profile-flights", "status": "succeeded", "profile": { "data": "flights" },
+        "result": {
+            "columns": [],
+            "rows": [
+                {
+                    "column": "dep_delay", "type": "number", "count": 1000, "nulls": 24, "distinct": 500,
+                    "approximate": true, "minimum": "-43", "maximum": "1301", "mean": 12.639,
+                    "top_values": [{ "value": "-5", "count": 70 }, { "value": "-4", "count": 60 }],
+                },
+                {
+                    "column": "id", "type": "string", "count": 1000, "nulls": 0, "distinct": 1000,
+                    "approximate": false, "minimum": "a", "maximum": "z", "mean": null,
+                    "top_values": [{ "value": "a", "count": 1 }],
+                },
+            ],
+            "total": 2, "url": "/r",
+        },
+    }));
+    assert_eq!(
+        text(RequestStatus::Succeeded, &[profile]),
+        "`flights` has 1,000 rows and 2 columns.\n\
+         - `dep_delay` (number): from -43 to 1301; 12.64 on average; about 500 different values; most often -5 (70) \
+         and -4 (60); 24 missing (2.4 %)\n\
+         - `id` (string): from a to z; 1,000 different values; none missing"
+    );
+}
+
+#[test]
+fn what_went_wrong_is_told_as_well() {
+    let failed = task(json!({
+        "name": "query", "status": "failed", "analysis": { "sql": "SELECT nope" },
+        "problem": { "detail": "The query names a column `nope` that is not there." },
+    }));
+    assert_eq!(
+        text(RequestStatus::Failed, &[failed]),
+        "The task `query` has failed: The query names a column `nope` that is not there."
+    );
+    assert_eq!(text(RequestStatus::Cancelled, &[]), "The request was cancelled before its end.");
+    assert_eq!(text(RequestStatus::Failed, &[]), "The request has ended before anything could be done.");
+}
+
+#[test]
+fn numbers_are_readable() {
+    for (number, expected) in [
+        (0.0, "0"),
+        (-1234.0, "-1,234"),
+        (1234.5678, "1234.6"),
+        (12.5, "12.5"),
+        (0.000_123_4, "0.0001"),
+        (1e18, "1000000000000000000"),
+    ] {
+        assert_eq!(figure(number), expected);
+    }
+}
+
+#[test]
+fn rows_that_are_too_long_are_counted() {
+    let wide = task(json!({
+        "name": "wide", "status": "succeeded", "analysis": { "sql": "SELECT 1" },
+        "result": { "columns": [{ "name": "text", "type": "string" }], "rows": [], "total": 1200, "url": "/r" },
+    }));
+    let told = text(RequestStatus::Succeeded, &[wide]);
+    assert_eq!(told, "The query `wide` returns 1,200 rows, which are too long to be told here.");
+}

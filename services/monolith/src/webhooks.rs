@@ -1,0 +1,244 @@
+//! Telling somebody that a request has ended: a CloudEvent, signed and sent by
+//! the Standard Webhooks specification, again and again for a day.
+
+mod signature;
+mod target;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::{HeaderMap, StatusCode, header};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use service_kit::Problem;
+use service_kit::database::{milliseconds, now_milliseconds};
+use service_kit::queue::{Backoff, Job, JobFailure, Worker, WorkerSettings};
+
+use self::signature::Secret;
+use self::target::{Target, TargetError};
+use crate::counters::Delivery;
+use crate::gateway::Gateway;
+use crate::requests::{self, Stored, Webhook, WebhookState};
+use crate::time;
+
+/// More than fit into a day.
+pub const MOST_ATTEMPTS: u32 = 200;
+/// After this time it is given up.
+const GIVE_UP: Duration = Duration::from_secs(24 * 3600);
+/// 2 s after the first failure, then twice as long each time, up to an hour.
+const RETRIES: Backoff = Backoff { first: Duration::from_secs(2), longest: Duration::from_secs(3600) };
+/// How long a receiver may take: it should keep the message and do its work later.
+const ANSWER_LIMIT: Duration = Duration::from_secs(15);
+const AT_ONCE: usize = 8;
+/// How soon another replica goes on with the deliveries of one that has died.
+const LEASE: Duration = Duration::from_secs(15);
+/// What a receiver may ask for by `Retry-After`.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
+const MEDIA_TYPE: &str = "application/cloudevents+json";
+const EVENT_TYPE: &str = "dev.aisaas.request.completed";
+
+/// Whether a webhook can be used, as far as that can be told before.
+///
+/// # Errors
+/// If it cannot: what has to be changed.
+pub fn check(webhook: &Webhook, allow_private: bool) -> Result<(), Problem> {
+    let wrong = |detail: String, pointer: &str| Problem::unprocessable(detail).with("pointer", pointer);
+    Target::parse(&webhook.url, allow_private).map_err(|error| wrong(format!("{error}."), "webhook.url"))?;
+    if Secret::parse(&webhook.secret).is_none() {
+        let detail = "The secret of the webhook is `whsec_` and 24 to 64 bytes as base64.".to_owned();
+        return Err(wrong(detail, "webhook.secret"));
+    }
+    Ok(())
+}
+
+/// Delivers until `stop`.
+pub async fn deliver(gateway: Arc<Gateway>, stop: impl Future<Output = ()> + Send) {
+    let queue = gateway.requests.webhooks.clone();
+    let settings =
+        WorkerSettings { concurrency: AT_ONCE, lease: LEASE, backoff: RETRIES, ..WorkerSettings::default() };
+    let handler = move |job: Job| {
+        let gateway = Arc::clone(&gateway);
+        async move { handle(&gateway, &job).await }
+    };
+    Worker::new(&queue, handler, settings).run(stop).await;
+}
+
+/// What has come of an attempt.
+enum Attempt {
+    Delivered,
+    /// It may succeed later, at the earliest after this time.
+    Later(String, Option<Duration>),
+    Never(String),
+}
+
+async fn handle(gateway: &Gateway, job: &Job) -> Result<(), JobFailure> {
+    let id: String = job.payload()?;
+    let again =
+        |error: service_kit::database::DatabaseError| JobFailure::again(service_kit::problem::chain(&error));
+    let Some(request) = requests::load(&gateway.database, &id).await.map_err(again)? else { return Ok(()) };
+    let (Some(webhook), Some(state)) = (&request.order.webhook, &request.webhook) else { return Ok(()) };
+    let is_last = now_milliseconds() - job.created_at > milliseconds(GIVE_UP);
+    let attempt = match send(gateway, &request, webhook).await {
+        Attempt::Later(error, _) if is_last => Attempt::Never(format!("{error} (tried for a day)")),
+        attempt => attempt,
+    };
+    let (outcome, status, error, result) = match attempt {
+        Attempt::Delivered => (Delivery::Delivered, "delivered", None, Ok(())),
+        Attempt::Later(error, after) => {
+            let failure = match after {
+                Some(after) => JobFailure::again_after(after, &error),
+                None => JobFailure::again(&error),
+            };
+            (Delivery::Postponed, "pending", Some(error), Err(failure))
+        }
+        Attempt::Never(error) => {
+            tracing::warn!(request = id, error, "A webhook is given up.");
+            // It is in the state of the request; nobody has to look at a dead job.
+            (Delivery::GivenUp, "failed", Some(error), Ok(()))
+        }
+    };
+    gateway.counters.delivery(outcome);
+    let state = WebhookState {
+        status: status.to_owned(),
+        attempts: state.attempts.saturating_add(1),
+        error,
+        ..state.clone()
+    };
+    requests::save_webhook(&gateway.database, &id, &state).await.map_err(again)?;
+    result
+}
+
+async fn send(gateway: &Gateway, request: &Stored, webhook: &Webhook) -> Attempt {
+    let live = gateway.live();
+    let allow_private = live.settings.allow_private_webhooks;
+    let target = match Target::parse(&webhook.url, allow_private) {
+        Ok(target) => target,
+        Err(error) => return Attempt::Never(error.to_string()),
+    };
+    let Some(secret) = Secret::parse(&webhook.secret) else {
+        return Attempt::Never("the secret cannot be read".to_owned());
+    };
+    let addresses = match target.resolve(allow_private).await {
+        Ok(addresses) => addresses,
+        Err(error @ TargetError::Unknown) => return Attempt::Later(error.to_string(), None),
+        Err(error) => return Attempt::Never(error.to_string()),
+    };
+    // A client of its own: it knows these addresses and no others.
+    let mut client = reqwest::Client::builder()
+        .timeout(ANSWER_LIMIT)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .user_agent(concat!("ai-saas-platform/", env!("CARGO_PKG_VERSION")));
+    if let Some(domain) = target.domain() {
+        client = client.resolve_to_addrs(domain, &addresses);
+    }
+    let client = match client.build() {
+        Ok(client) => client,
+        Err(error) => {
+            tracing::error!(error = %service_kit::problem::chain(&error), "No client for a webhook can be made.");
+            return Attempt::Later("the gateway cannot send anything at present".to_owned(), None);
+        }
+    };
+    let source =
+        live.settings.url.as_ref().map_or("/v1/requests".to_owned(), |url| format!("{url}v1/requests"));
+    // The same message each time, under the same id: a receiver tells repeats by it.
+    let body = event(request, &source).to_string();
+    let message = format!("msg_{}", request.id);
+    let timestamp = Timestamp::now().as_second();
+    let sent = client
+        .post(target.url.clone())
+        .header(header::CONTENT_TYPE, MEDIA_TYPE)
+        .header("webhook-id", &message)
+        .header("webhook-timestamp", timestamp)
+        .header("webhook-signature", secret.sign(&message, timestamp, &body))
+        .body(body)
+        .send()
+        .await;
+    match sent {
+        Ok(response) => judged(response.status(), response.headers()),
+        Err(error) => Attempt::Later(unsent(request, error), None),
+    }
+}
+
+/// Why a message has not arrived, for who made the request. What the network
+/// said is only logged: by it, they could find out what the cluster can reach.
+fn unsent(request: &Stored, error: reqwest::Error) -> String {
+    let what = if error.is_timeout() {
+        "the receiver has not answered in time"
+    } else if error.is_connect() {
+        "the receiver cannot be reached"
+    } else {
+        "the receiver has not answered as it should"
+    };
+    let error = service_kit::problem::chain(&error.without_url());
+    tracing::warn!(request = request.id, error, "A webhook was not delivered.");
+    what.to_owned()
+}
+
+fn judged(status: StatusCode, headers: &HeaderMap) -> Attempt {
+    if status.is_success() {
+        return Attempt::Delivered;
+    }
+    // The receiver wants no more of these.
+    if status == StatusCode::GONE {
+        return Attempt::Never("the receiver answers with 410 Gone".to_owned());
+    }
+    let after = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+    let after = after.map(Duration::from_secs).map(|after| after.min(LONGEST_RETRY_AFTER));
+    Attempt::Later(format!("the receiver answers with {status}"), after)
+}
+
+/// The end of a request as a CloudEvent 1.0, without what has come out of its
+/// tasks: that may be large, and is for who has a key.
+fn event(request: &Stored, source: &str) -> Value {
+    json!({
+        "specversion": "1.0",
+        "id": request.id,
+        "source": source,
+        "type": EVENT_TYPE,
+        "subject": request.id,
+        "time": time::at(request.ended_at.unwrap_or(request.updated_at)),
+        "datacontenttype": "application/json",
+        "data": {
+            "id": request.id,
+            "url": format!("/v1/requests/{}", request.id),
+            "status": request.status,
+            "input": request.order.input,
+            "answer": request.state.answer,
+            "tasks": request.state.tasks,
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_receiver_decides_what_comes_next() {
+        let headers = HeaderMap::new();
+        assert!(matches!(judged(StatusCode::NO_CONTENT, &headers), Attempt::Delivered));
+        assert!(matches!(judged(StatusCode::GONE, &headers), Attempt::Never(_)));
+        // Redirects are not followed.
+        for status in [StatusCode::FOUND, StatusCode::NOT_FOUND, StatusCode::INTERNAL_SERVER_ERROR] {
+            assert!(matches!(judged(status, &headers), Attempt::Later(_, None)));
+        }
+        let headers = HeaderMap::from_iter([(header::RETRY_AFTER, "30".parse().unwrap())]);
+        let Attempt::Later(_, after) = judged(StatusCode::TOO_MANY_REQUESTS, &headers) else { panic!() };
+        assert_eq!(after, Some(Duration::from_secs(30)));
+    }
+
+    #[test]
+    fn a_webhook_is_looked_at_before_it_is_kept() {
+        let webhook = |url: &str, secret: &str| Webhook { url: url.to_owned(), secret: secret.to_owned() };
+        let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+        assert!(check(&webhook("https://example.com/", secret), false).is_ok());
+        assert_eq!(
+            check(&webhook("https://example.com/", "x"), false).unwrap_err().extensions["pointer"],
+            "webhook.secret"
+        );
+        let problem = check(&webhook("http://169.254.169.254/", secret), false).unwrap_err();
+        assert_eq!(problem.extensions["pointer"], "webhook.url");
+        assert!(problem.detail.contains("not public"));
+    }
+}

@@ -1,0 +1,48 @@
+//! How often a key may be used, and what it is told of that.
+
+use std::time::Duration;
+
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+
+use crate::bench::{Bench, body, text};
+use crate::upstream::Upstream;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_key_that_is_used_too_often_is_told_when_to_come_again() {
+    let upstream = Upstream::start();
+    let gateway = Bench::new(&upstream).start();
+    let new = json!({
+        "name": "slow",
+        "scopes": ["datasets:read"],
+        "rateLimit": { "requestsPerMinute": 20, "burst": 3 },
+    });
+    let made = body(gateway.post("/v1/keys", &new).send().await.unwrap(), StatusCode::CREATED).await;
+    let key = text(&made["key"]);
+    let ask = async |path: &str| {
+        gateway
+            .http
+            .request(Method::GET, format!("{}{path}", gateway.url))
+            .bearer_auth(&key)
+            .send()
+            .await
+            .unwrap()
+    };
+    for left in [2, 1, 0] {
+        // What is refused for another reason counts as well.
+        let path = if left == 1 { "/v1/keys" } else { "/v1/datasets/seen" };
+        let answer = ask(path).await;
+        assert_eq!(answer.headers()["ratelimit-policy"], "\"default\";q=3;w=9");
+        let told = answer.headers()["ratelimit"].to_str().unwrap();
+        assert!(told.starts_with(&format!("\"default\";r={left};t=")), "{told}");
+    }
+    let refused = ask("/v1/datasets/seen").await;
+    assert_eq!(refused.headers()["retry-after"], "3");
+    assert!(refused.headers()["ratelimit"].to_str().unwrap().starts_with("\"default\";r=0;"));
+    let problem = body(refused, StatusCode::TOO_MANY_REQUESTS).await;
+    assert_eq!(problem["type"], "https://aisaas.dev/problems/too-many-requests");
+    // Others are not held up by it.
+    assert_eq!(gateway.get("/v1/datasets/seen").send().await.unwrap().status(), StatusCode::OK);
+    tokio::time::sleep(Duration::from_millis(3200)).await;
+    assert_eq!(ask("/v1/datasets/seen").await.status(), StatusCode::OK);
+}

@@ -1,0 +1,158 @@
+//! Extractors that answer with a [`Problem`] where those of axum answer with text.
+
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::problem::Problem;
+
+/// A JSON body, of a request or of a response.
+#[derive(Clone, Copy, Debug)]
+pub struct Json<T>(pub T);
+
+/// The query of an address.
+#[derive(Clone, Copy, Debug)]
+pub struct Query<T>(pub T);
+
+/// The variable parts of a path.
+#[derive(Clone, Copy, Debug)]
+pub struct Path<T>(pub T);
+
+impl<T, S> FromRequest<S> for Json<T>
+where
+    T: DeserializeOwned,
+    S: Send + Sync,
+{
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        match axum::Json::from_request(request, state).await {
+            Ok(axum::Json(value)) => Ok(Self(value)),
+            Err(rejection) => Err(json_problem(&rejection)),
+        }
+    }
+}
+
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        axum::Json(self.0).into_response()
+    }
+}
+
+impl<T, S> FromRequestParts<S> for Query<T>
+where
+    T: DeserializeOwned,
+    S: Send + Sync,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        match axum::extract::Query::from_request_parts(parts, state).await {
+            Ok(axum::extract::Query(value)) => Ok(Self(value)),
+            Err(rejection) => Err(query_problem(&rejection)),
+        }
+    }
+}
+
+impl<T, S> FromRequestParts<S> for Path<T>
+where
+    T: DeserializeOwned + Send,
+    S: Send + Sync,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        match axum::extract::Path::from_request_parts(parts, state).await {
+            Ok(axum::extract::Path(value)) => Ok(Self(value)),
+            Err(rejection) => Err(path_problem(&rejection)),
+        }
+    }
+}
+
+fn json_problem(rejection: &JsonRejection) -> Problem {
+    match rejection {
+        JsonRejection::JsonDataError(error) => {
+            Problem::unprocessable(format!("The body does not fit: {}.", reason(&error.body_text())))
+        }
+        JsonRejection::JsonSyntaxError(error) => {
+            Problem::bad_request(format!("The body is not JSON: {}.", reason(&error.body_text())))
+        }
+        JsonRejection::MissingJsonContentType(_) => Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported-media-type",
+            "Unsupported media type",
+            "Send JSON, with the header `Content-Type: application/json`.",
+        ),
+        other if other.status() == StatusCode::PAYLOAD_TOO_LARGE => Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "too-large",
+            "Too large",
+            "The body of the request is longer than is accepted here.",
+        ),
+        other => Problem::bad_request(format!("The body could not be read: {}.", other.body_text())),
+    }
+}
+
+fn query_problem(rejection: &QueryRejection) -> Problem {
+    match rejection {
+        QueryRejection::FailedToDeserializeQueryString(error) => {
+            let text = error.body_text();
+            Problem::bad_request(format!("The query of the address does not fit: {}.", reason(&text)))
+        }
+        other => Problem::bad_request(other.body_text()),
+    }
+}
+
+fn path_problem(rejection: &PathRejection) -> Problem {
+    match rejection {
+        PathRejection::FailedToDeserializePathParams(error) => {
+            Problem::bad_request(format!("The path does not fit: {}.", error.kind()))
+        }
+        other => Problem::internal(other),
+    }
+}
+
+/// What a rejection says after its first words, which are the same each time
+/// ("Failed to deserialize …: ").
+fn reason(text: &str) -> &str {
+    match text.split_once(": ") {
+        Some((beginning, reason)) if beginning.starts_with("Failed to ") => reason,
+        _ => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::Body;
+    use axum::http::header;
+
+    async fn read(content_type: Option<&str>, body: &'static str) -> Result<Vec<i32>, Problem> {
+        let mut request = Request::builder().uri("/");
+        if let Some(content_type) = content_type {
+            request = request.header(header::CONTENT_TYPE, content_type);
+        }
+        let request = request.body(Body::from(body)).unwrap();
+        Json::<Vec<i32>>::from_request(request, &()).await.map(|Json(value)| value)
+    }
+
+    #[tokio::test]
+    async fn a_body_that_does_not_fit_is_told_from_one_that_cannot_be_read() {
+        assert_eq!(read(Some("application/json"), "[1]").await.unwrap(), [1]);
+        let status = async |content_type, body| read(content_type, body).await.unwrap_err().status.as_u16();
+        assert_eq!(status(None, "[1]").await, 415);
+        assert_eq!(status(Some("application/json"), "[1").await, 400);
+        assert_eq!(status(Some("application/json"), "[\"a\"]").await, 422);
+    }
+
+    #[tokio::test]
+    async fn the_place_of_a_mistake_is_told() {
+        let problem = read(Some("application/json"), "[1, \"a\"]").await.unwrap_err();
+        assert!(problem.detail.starts_with("The body does not fit: [1]: invalid type"), "{}", problem.detail);
+        assert!(problem.detail.contains("line 1 column"), "{}", problem.detail);
+    }
+}

@@ -1,0 +1,302 @@
+//! Listening, and stopping without breaking off what is under way.
+//!
+//! ```text
+//!   told to stop ─▶ not ready ─▶ (endpoints forget this pod) ─▶ accept nothing new ─▶ finish what runs ─▶ end
+//! ```
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use axum::routing::get;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Semaphore, watch};
+use tower::ServiceExt;
+
+use crate::health::Readiness;
+use crate::problem::Problem;
+
+/// A client that has not sent the head of its request by then is cut off.
+const HEAD_LIMIT: Duration = Duration::from_secs(15);
+/// How often a quiet HTTP/2 connection is asked whether it is still there.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+/// Connections that are told that all others are taken. Further ones wait in
+/// the kernel's queue.
+const SPARE_CONNECTIONS: usize = 64;
+/// That takes no longer.
+const SPARE_LIMIT: Duration = Duration::from_secs(5);
+
+/// How a server listens and stops.
+#[derive(Clone, Copy, Debug)]
+pub struct ServerSettings {
+    /// Connections at once; on further ones only `/livez` is answered.
+    pub connections: usize,
+    /// From being told to stop to accepting nothing new: the time that a
+    /// cluster takes to send requests elsewhere.
+    pub unready: Duration,
+    /// What requests that are under way may still take after that.
+    pub drain: Duration,
+}
+
+impl Default for ServerSettings {
+    fn default() -> Self {
+        Self { connections: 4096, unready: Duration::from_secs(3), drain: Duration::from_secs(20) }
+    }
+}
+
+/// Listens. Where IPv6 is missing, `[::]` becomes `0.0.0.0`; where it is there,
+/// it takes in IPv4 as well, as long as `net.ipv6.bindv6only` is 0.
+///
+/// # Errors
+/// If the address is taken or is not allowed to be.
+pub async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    match TcpListener::bind(address).await {
+        Err(error) if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) && is_about_ipv6(&error) => {
+            tracing::info!(%error, "There is no IPv6 here.");
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
+        }
+        bound => bound,
+    }
+}
+
+/// Whether an address cannot be listened at for what it is: that its family is
+/// unknown has no name of its own in the standard library.
+fn is_about_ipv6(error: &io::Error) -> bool {
+    !matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied)
+}
+
+/// Serves HTTP/1.1 and HTTP/2 (with prior knowledge) until `stop`, and then
+/// until what is under way has ended.
+///
+/// # Errors
+/// If the listener has no address.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    readiness: &Readiness,
+    settings: ServerSettings,
+    stop: impl Future<Output = ()>,
+) -> io::Result<()> {
+    tracing::info!(address = %listener.local_addr()?, "The service listens.");
+    let graceful = GracefulShutdown::new();
+    {
+        let accepting = pin!(accept(&listener, &router, &graceful, settings.connections));
+        let leaving = pin!(async {
+            stop.await;
+            readiness.stop();
+            tokio::time::sleep(settings.unready).await;
+        });
+        futures::future::select(accepting, leaving).await;
+    }
+    drop(listener);
+    let under_way = graceful.count();
+    tracing::info!(connections = under_way, "The service takes no new requests and finishes the others.");
+    if tokio::time::timeout(settings.drain, graceful.shutdown()).await.is_err() {
+        tracing::warn!(
+            seconds = settings.drain.as_secs(),
+            "Requests that were under way have not ended in time and are cut off."
+        );
+    }
+    Ok(())
+}
+
+async fn accept(
+    listener: &TcpListener,
+    router: &Router,
+    graceful: &GracefulShutdown,
+    connections: usize,
+) -> Infallible {
+    let permits = Arc::new(Semaphore::new(connections));
+    let spare_permits = Arc::new(Semaphore::new(SPARE_CONNECTIONS));
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE)
+        .max_concurrent_streams(256);
+    let mut spare_builder = builder.clone();
+    spare_builder.http1().keep_alive(false);
+    let spare_router = without_room();
+    loop {
+        let (stream, peer) = accepted(listener).await;
+        // A semaphore that is never closed always gives a permit in the end.
+        let (permit, is_spare) = tokio::select! {
+            biased;
+            permit = Arc::clone(&permits).acquire_owned() => (permit, false),
+            permit = Arc::clone(&spare_permits).acquire_owned() => (permit, true),
+        };
+        let (router, builder) = if is_spare {
+            (spare_router.clone(), spare_builder.clone())
+        } else {
+            (router.clone(), builder.clone())
+        };
+        let watcher = graceful.watcher();
+        tokio::spawn(async move {
+            let has_asked = Arc::new(AtomicBool::new(false));
+            let asked = Arc::clone(&has_asked);
+            let service = router.map_request(move |request: Request<Incoming>| {
+                asked.store(true, Ordering::Relaxed);
+                let mut request = request.map(Body::new);
+                request.extensions_mut().insert(ConnectInfo(peer));
+                request
+            });
+            let connection = builder
+                .serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service))
+                .into_owned();
+            let mut served = pin!(watcher.watch(connection));
+            let limit = if is_spare { SPARE_LIMIT } else { HEAD_LIMIT };
+            // The limit of the head begins only with the first bytes, so that a
+            // client that sends nothing would keep its permit for ever.
+            let begun = tokio::time::timeout(limit, served.as_mut()).await;
+            let ended = match begun {
+                Ok(ended) => ended,
+                Err(_) if !is_spare && has_asked.load(Ordering::Relaxed) => served.await,
+                Err(_) => {
+                    tracing::debug!(%peer, "A connection without a request is cut off.");
+                    Ok(())
+                }
+            };
+            if let Err(error) = ended {
+                // Clients come and go; that is nobody's fault.
+                tracing::debug!(%error, %peer, "A connection ended badly.");
+            }
+            drop(permit);
+        });
+    }
+}
+
+/// What is answered when all connections are taken: that the service is alive,
+/// since a restart would only cut off those that work.
+fn without_room() -> Router {
+    Router::new().route("/livez", get(|| async { "ok\n" })).fallback(|| async {
+        let detail = "The service has as many connections as it takes on. Try again in a moment.";
+        Problem::unavailable(detail, Duration::from_secs(1))
+    })
+}
+
+/// The next connection. Errors are those of one client, or pass when others
+/// have closed their files.
+async fn accepted(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                // Small parts of a stream are sent at once.
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!(%error, "A connection keeps Nagle's algorithm.");
+                }
+                // On a listener of IPv6, an address of IPv4 is a part of one of IPv6.
+                return (stream, SocketAddr::new(peer.ip().to_canonical(), peer.port()));
+            }
+            Err(error) if is_about_one_client(&error) => {}
+            Err(error) => {
+                tracing::error!(%error, "No connection could be accepted.");
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        }
+    }
+}
+
+fn is_about_one_client(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+    )
+}
+
+/// Becomes true when the process is told to stop (SIGTERM or SIGINT).
+///
+/// # Errors
+/// If signals cannot be listened for.
+pub fn stopping() -> io::Result<watch::Receiver<bool>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let (sender, receiver) = watch::channel(false);
+    tokio::spawn(async move {
+        futures::future::select(pin!(terminate.recv()), pin!(interrupt.recv())).await;
+        tracing::info!("The service was told to stop.");
+        sender.send_replace(true);
+        // Kept, so that whoever waits later learns of it as well.
+        sender.closed().await;
+    });
+    Ok(receiver)
+}
+
+/// Waits until a value becomes true.
+pub async fn until(mut stopping: watch::Receiver<bool>) {
+    let _ = stopping.wait_for(|stop| *stop).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    /// Serves while the client does something.
+    async fn with_connections<T>(connections: usize, client: impl AsyncFnOnce(SocketAddr) -> T) -> T {
+        let listener = listen("127.0.0.1:0".parse().expect("address")).await.expect("listener");
+        let address = listener.local_addr().expect("address");
+        let router = Router::new().route("/", get(|| async { "here" }));
+        let settings = ServerSettings { connections, ..ServerSettings::default() };
+        let readiness = Readiness::default();
+        tokio::select! {
+            ended = serve(listener, router, &readiness, settings, pending()) => panic!("{ended:?}"),
+            done = client(address) => done,
+        }
+    }
+
+    async fn ask(address: SocketAddr, path: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.expect("connect");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("send");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("answer");
+        answer
+    }
+
+    #[tokio::test]
+    async fn the_service_is_alive_when_all_connections_are_taken() {
+        with_connections(1, async |address| {
+            let silent = TcpStream::connect(address).await.expect("connect");
+            let alive = ask(address, "/livez").await;
+            assert!(alive.starts_with("HTTP/1.1 200 "), "{alive}");
+            let refused = ask(address, "/").await;
+            assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
+            drop(silent);
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn a_client_that_sends_nothing_is_cut_off() {
+        with_connections(1, async |address| {
+            let mut silent = TcpStream::connect(address).await.expect("connect");
+            assert_eq!(silent.read(&mut [0]).await.expect("end"), 0);
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn where_ipv6_is_missing_ipv4_is_listened_on() {
+        let listener = listen("[::]:0".parse().expect("address")).await.expect("listener");
+        assert!(listener.local_addr().expect("address").ip().is_unspecified());
+    }
+}
