@@ -6,6 +6,10 @@
 //!   AnalysisJob ──spec──▶ operator ──AnalysisSpecification──▶ analysis-base (pod)
 //!        ▲                   │                                      │
 //!        └──────status───────┘◀───────────RunSummary───────────────┘
+//!
+//!   Platform ─────spec──▶ operator ──ServiceConfiguration──▶ services
+//!        ▲                   │
+//!        └──────status───────┘
 //! ```
 //!
 //! The doc comments of the fields are the descriptions in the generated CRDs,
@@ -15,11 +19,13 @@
 pub mod analysis;
 pub mod condition;
 pub mod definitions;
+pub mod platform;
 pub mod reference;
 pub mod rules;
 pub mod workload;
 
 pub use analysis::{AnalysisJob, AnalysisJobSpec, AnalysisJobStatus};
+pub use platform::{Platform, PlatformSpec, PlatformStatus};
 pub use workload::WorkloadSpec;
 
 /// The API group of every kind.

@@ -7,21 +7,27 @@ use std::sync::LazyLock;
 
 use kube::CustomResourceExt;
 use kube::core::cel::{CompiledSchema, compile_schema, validate_compiled};
+use serde::Serialize;
 
-use crate::AnalysisJob;
+use crate::{AnalysisJob, Platform};
 
 static ANALYSIS_JOB: LazyLock<CompiledSchema> = LazyLock::new(compile::<AnalysisJob>);
+static PLATFORM: LazyLock<CompiledSchema> = LazyLock::new(compile::<Platform>);
 
 /// Checks an object against the rules of its CRD.
 ///
 /// # Errors
 /// The messages of the rules that are broken, each with the path of its field.
 pub fn check_analysis_job(job: &AnalysisJob) -> Result<(), Vec<String>> {
-    let value = match serde_json::to_value(job) {
-        Ok(value) => value,
-        Err(error) => return Err(vec![error.to_string()]),
-    };
-    check(&ANALYSIS_JOB, &value, None)
+    check_object(&ANALYSIS_JOB, job)
+}
+
+/// Checks an object against the rules of its CRD.
+///
+/// # Errors
+/// The messages of the rules that are broken, each with the path of its field.
+pub fn check_platform(platform: &Platform) -> Result<(), Vec<String>> {
+    check_object(&PLATFORM, platform)
 }
 
 /// Checks an object, as JSON, against the rules for its creation or, with the
@@ -34,6 +40,23 @@ pub fn check_analysis_job_value(
     previous: Option<&serde_json::Value>,
 ) -> Result<(), Vec<String>> {
     check(&ANALYSIS_JOB, value, previous)
+}
+
+/// Checks an object, as JSON, against the rules for its creation or, with the
+/// object as it was before, for a change.
+///
+/// # Errors
+/// The messages of the rules that are broken, each with the path of its field.
+pub fn check_platform_value(
+    value: &serde_json::Value,
+    previous: Option<&serde_json::Value>,
+) -> Result<(), Vec<String>> {
+    check(&PLATFORM, value, previous)
+}
+
+fn check_object(schema: &CompiledSchema, object: &impl Serialize) -> Result<(), Vec<String>> {
+    let value = serde_json::to_value(object).map_err(|error| vec![error.to_string()])?;
+    check(schema, &value, None)
 }
 
 fn check(

@@ -48,7 +48,7 @@ pub struct WorkloadSpec {
 
     /// Labels that a node must have to run the pods.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(length(max = 32))]
+    #[schemars(extend("maxProperties" = 32))]
     pub node_selector: BTreeMap<String, String>,
 
     /// Taints that the pods tolerate.
@@ -65,7 +65,8 @@ pub struct WorkloadSpec {
     #[schemars(length(min = 1, max = 253))]
     pub priority_class_name: Option<String>,
 
-    /// ServiceAccount of the pods. No token is mounted, whichever it is.
+    /// ServiceAccount of the pods. No token for the API server is mounted,
+    /// whichever it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub service_account_name: Option<String>,
@@ -76,12 +77,12 @@ pub struct WorkloadSpec {
 
     /// Labels added to the pods.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(length(max = 32))]
+    #[schemars(extend("maxProperties" = 32))]
     pub pod_labels: BTreeMap<String, String>,
 
     /// Annotations added to the pods.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(length(max = 32))]
+    #[schemars(extend("maxProperties" = 32))]
     pub pod_annotations: BTreeMap<String, String>,
 }
 

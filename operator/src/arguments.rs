@@ -18,9 +18,14 @@ pub struct Arguments {
     #[arg(long, env = "LISTEN_ADDRESS", default_value = "0.0.0.0:8080")]
     pub listen_address: SocketAddr,
 
-    /// Image of the pods of AnalysisJobs, unless an AnalysisJob names its own.
+    /// Image of analysis-base: of the pods of AnalysisJobs, and of the service
+    /// of Platforms, unless one names its own.
     #[arg(long, env = "ANALYSIS_BASE_IMAGE")]
     pub analysis_base_image: String,
+
+    /// Image of the monolith, unless a Platform names its own.
+    #[arg(long, env = "MONOLITH_IMAGE")]
+    pub monolith_image: String,
 
     /// When images are pulled: Always, IfNotPresent or Never.
     #[arg(long, env = "IMAGE_PULL_POLICY", value_parser = parse_pull_policy, default_value = "IfNotPresent")]

@@ -77,6 +77,12 @@ impl<C: Child> Children<C> {
         let _ = self.ready.subscribe().wait_for(|ready| *ready).await;
     }
 
+    /// Whether the watch has told of all children once.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        *self.ready.borrow()
+    }
+
     /// Follows a watch, and tells of each owner whose children changed. Errors
     /// of the watch are logged; the watch itself starts again.
     pub fn follow(
@@ -208,6 +214,7 @@ mod tests {
         assert_eq!(touched, 2);
         assert_eq!(names(&children, "a"), ["one"]);
         assert!(names(&children, "gone").is_empty());
+        assert!(children.is_ready() && !Children::<Leaf>::default().is_ready());
         children.wait_until_ready().await;
     }
 

@@ -14,6 +14,8 @@ use crate::children::Children;
 use crate::labels;
 use crate::metrics::{ApiWrite, Metrics};
 use crate::network_policy::NetworkPolicies;
+use crate::platform::Platforms;
+use crate::platform::services::ServiceImages;
 use crate::pods::ImageDefaults;
 use crate::rules::Rules;
 
@@ -31,7 +33,9 @@ pub struct Context {
     /// Failures in a row.
     pub backoffs: std::sync::Arc<Backoffs>,
     /// Statuses that were written and that the watch has not told of yet.
-    pub statuses: std::sync::Arc<WrittenStatuses>,
+    pub statuses: std::sync::Arc<WrittenStatuses<AnalysisJobStatus>>,
+    /// What is particular to Platforms.
+    pub platforms: Platforms,
     /// The rules of the CRDs.
     pub rules: std::sync::Arc<Rules>,
     /// The NetworkPolicies that were seen.
@@ -53,15 +57,20 @@ impl std::fmt::Debug for Context {
 impl Context {
     /// A context with nothing known yet.
     #[must_use]
-    pub fn new(client: Client, analysis_images: ImageDefaults, network_policies: NetworkPolicies) -> Self {
+    pub fn new(client: Client, images: ServiceImages, network_policies: NetworkPolicies) -> Self {
         let recorder = Recorder::new(client.clone(), Reporter::from(labels::MANAGED_BY));
         Self {
             client,
-            analysis_images,
+            analysis_images: ImageDefaults {
+                image: images.analysis_base.clone(),
+                pull_policy: images.pull_policy,
+                pull_secrets: images.pull_secrets.clone(),
+            },
             jobs: Children::default(),
             pods: Children::default(),
             backoffs: std::sync::Arc::default(),
             statuses: std::sync::Arc::default(),
+            platforms: Platforms::new(images),
             rules: std::sync::Arc::default(),
             network_policies: std::sync::Arc::new(network_policies),
             metrics: Metrics::default(),
@@ -73,7 +82,12 @@ impl Context {
     /// children yet.
     #[must_use]
     pub fn scoped(&self) -> Self {
-        Self { jobs: Children::default(), pods: Children::default(), ..self.clone() }
+        Self {
+            jobs: Children::default(),
+            pods: Children::default(),
+            platforms: self.platforms.scoped(),
+            ..self.clone()
+        }
     }
 
     /// Publishes an event about an object. An event that cannot be published
@@ -103,20 +117,15 @@ impl Context {
 /// The watch tells of an own write some milliseconds later. A reconcile in
 /// between would compare with the status of before, and write again.
 #[derive(Debug, Default)]
-pub struct WrittenStatuses {
-    written: Mutex<HashMap<String, (u64, AnalysisJobStatus)>>,
+pub struct WrittenStatuses<S> {
+    written: Mutex<HashMap<String, (u64, S)>>,
 }
 
-impl WrittenStatuses {
+impl<S: Clone + Default> WrittenStatuses<S> {
     /// The status of an object: as written here if that is newer than what
     /// the watch told, which `watched_version` (a resource version) decides.
     #[must_use]
-    pub fn newest(
-        &self,
-        uid: &str,
-        watched_version: Option<&str>,
-        watched: Option<&AnalysisJobStatus>,
-    ) -> AnalysisJobStatus {
+    pub fn newest(&self, uid: &str, watched_version: Option<&str>, watched: Option<&S>) -> S {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((version, status)) = written.get(uid) {
             if parse(watched_version) < *version {
@@ -128,7 +137,7 @@ impl WrittenStatuses {
     }
 
     /// Remembers a status with the resource version that writing it gave.
-    pub fn remember(&self, uid: &str, version: Option<&str>, status: AnalysisJobStatus) {
+    pub fn remember(&self, uid: &str, version: Option<&str>, status: S) {
         self.written
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -17,22 +17,25 @@
 pub mod analysis_job;
 pub mod arguments;
 pub mod backoff;
-pub mod causes;
 pub mod children;
 pub mod conditions;
 pub mod context;
+pub mod digest;
+pub mod errors;
 pub mod generate;
 pub mod http;
 pub mod labels;
 pub mod metrics;
 pub mod names;
 pub mod network_policy;
+pub mod platform;
 pub mod pods;
 pub mod quantity;
 pub mod rbac;
 pub mod rules;
 mod run;
 pub mod telemetry;
+pub mod waiting;
 
 pub use arguments::Arguments;
 pub use run::run;

@@ -15,6 +15,8 @@ use prometheus_client::registry::{Registry, Unit};
 pub enum Kind {
     /// AnalysisJob.
     AnalysisJob,
+    /// Platform.
+    Platform,
 }
 
 /// A write to the API server.
@@ -31,6 +33,12 @@ pub enum ApiWrite {
     ApplyConfigMap,
     /// The NetworkPolicy of a namespace was applied.
     ApplyNetworkPolicy,
+    /// An object of a Platform was applied.
+    ApplyPlatformObject,
+    /// An object of a Platform was deleted, since it is not asked for any more.
+    DeletePlatformObject,
+    /// A Secret with the API key of an administrator was created.
+    CreateAdminKey,
     /// A status was applied.
     ApplyStatus,
     /// An expired object was deleted.

@@ -33,10 +33,6 @@ pub fn build(namespace: &str) -> NetworkPolicy {
         ("app.kubernetes.io/managed-by", labels::MANAGED_BY),
     ];
     let own = own.map(|(key, value)| (key.to_owned(), value.to_owned()));
-    let block = |cidr: &str, except: &str| NetworkPolicyPeer {
-        ip_block: Some(IPBlock { cidr: cidr.to_owned(), except: Some(vec![except.to_owned()]) }),
-        ..NetworkPolicyPeer::default()
-    };
     NetworkPolicy {
         metadata: ObjectMeta {
             name: Some(NAME.to_owned()),
@@ -56,20 +52,40 @@ pub fn build(namespace: &str) -> NetworkPolicy {
             }),
             policy_types: Some(vec!["Ingress".to_owned(), "Egress".to_owned()]),
             ingress: None,
-            egress: Some(vec![
-                NetworkPolicyEgressRule {
-                    to: Some(vec![block("0.0.0.0/0", "169.254.0.0/16"), block("::/0", "fe80::/10")]),
-                    ports: None,
-                },
-                // Names are resolved at such an address where each node has a
-                // cache of its own (NodeLocal DNSCache).
-                NetworkPolicyEgressRule { to: None, ports: Some(vec![port("UDP", 53), port("TCP", 53)]) },
-            ]),
+            egress: Some(outbound()),
         }),
     }
 }
 
-fn port(protocol: &str, number: i32) -> NetworkPolicyPort {
+/// To wherever data are, but not to the link-local addresses, except to resolve
+/// names: what every pod of the operator's may connect to.
+#[must_use]
+pub fn outbound() -> Vec<NetworkPolicyEgressRule> {
+    let block = |cidr: &str, except: &str| NetworkPolicyPeer {
+        ip_block: Some(IPBlock { cidr: cidr.to_owned(), except: Some(vec![except.to_owned()]) }),
+        ..NetworkPolicyPeer::default()
+    };
+    // Blocks are for what is outside of the cluster: some networks, Cilium among
+    // them, never take the address of a pod for part of one. So the pods of all
+    // namespaces are named beside them.
+    let every_pod = NetworkPolicyPeer {
+        namespace_selector: Some(LabelSelector::default()),
+        ..NetworkPolicyPeer::default()
+    };
+    vec![
+        NetworkPolicyEgressRule {
+            to: Some(vec![block("0.0.0.0/0", "169.254.0.0/16"), block("::/0", "fe80::/10"), every_pod]),
+            ports: None,
+        },
+        // Names are resolved at such an address where each node has a cache of
+        // its own (NodeLocal DNSCache).
+        NetworkPolicyEgressRule { to: None, ports: Some(vec![port("UDP", 53), port("TCP", 53)]) },
+    ]
+}
+
+/// A port, for a rule.
+#[must_use]
+pub fn port(protocol: &str, number: i32) -> NetworkPolicyPort {
     NetworkPolicyPort {
         protocol: Some(protocol.to_owned()),
         port: Some(IntOrString::Int(number)),
@@ -92,6 +108,12 @@ impl NetworkPolicies {
     #[must_use]
     pub fn new(are_wanted: bool) -> Self {
         Self { are_wanted, seen: Mutex::default() }
+    }
+
+    /// Whether policies are to be written at all.
+    #[must_use]
+    pub const fn are_wanted(&self) -> bool {
+        self.are_wanted
     }
 
     /// Reads the policy of a namespace and writes it if it is not as it

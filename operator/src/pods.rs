@@ -54,10 +54,10 @@ pub fn restricted(
     // The operator's variables come first, so that those of the user can
     // refer to them, and cannot be replaced.
     let mut variables = container.env.unwrap_or_default();
-    variables.extend(workload.env.iter().filter(|variable| !own_names.contains(&variable.name)).cloned());
-
-    let mut pull_secrets = workload.image_pull_secrets.clone();
-    pull_secrets.extend(images.pull_secrets.iter().map(|name| LocalObjectReference { name: name.clone() }));
+    variables.extend(
+        last_of_each_name(&workload.env).into_iter().filter(|variable| !own_names.contains(&variable.name)),
+    );
+    let pull_secrets = pull_secrets(workload, images);
 
     PodSpec {
         containers: vec![Container {
@@ -100,6 +100,29 @@ pub fn restricted(
         priority_class_name: workload.priority_class_name.clone(),
         ..PodSpec::default()
     }
+}
+
+/// Variables of which the last of a name counts, as in a container that has it
+/// twice. Server-side apply refuses a list that does.
+fn last_of_each_name(variables: &[EnvVar]) -> Vec<EnvVar> {
+    let is_last = |(index, variable): &(usize, &EnvVar)| {
+        !variables.iter().skip(index + 1).any(|later| later.name == variable.name)
+    };
+    variables.iter().enumerate().filter(is_last).map(|(_, variable)| variable.clone()).collect()
+}
+
+/// The Secrets of the user and those of the operator, each named once: the two
+/// may well be the same, and server-side apply refuses a name that is there
+/// twice.
+fn pull_secrets(workload: &WorkloadSpec, images: &ImageDefaults) -> Vec<LocalObjectReference> {
+    let mut secrets: Vec<LocalObjectReference> = Vec::new();
+    let given = workload.image_pull_secrets.iter().map(|secret| &secret.name);
+    for name in given.chain(&images.pull_secrets) {
+        if secrets.iter().all(|secret| secret.name != *name) {
+            secrets.push(LocalObjectReference { name: name.clone() });
+        }
+    }
+    secrets
 }
 
 /// A variable with a limit of the container, in whole units of `divisor`
@@ -165,4 +188,43 @@ fn pull_policy(policy: ImagePullPolicy) -> String {
         ImagePullPolicy::Never => "Never",
     }
     .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_is_given_twice_is_there_once() {
+        let workload: WorkloadSpec = serde_json::from_value(json!({
+            "env": [
+                { "name": "A", "value": "1" }, { "name": "B", "value": "$(A)" },
+                { "name": "OWN", "value": "theirs" }, { "name": "A", "value": "2" },
+            ],
+            "imagePullSecrets": [{ "name": "theirs" }, { "name": "registry" }, { "name": "theirs" }],
+        }))
+        .unwrap();
+        let images = ImageDefaults {
+            image: "image".to_owned(),
+            pull_policy: ImagePullPolicy::IfNotPresent,
+            pull_secrets: vec!["registry".to_owned(), "other".to_owned()],
+        };
+        let own = EnvVar { name: "OWN".to_owned(), value: Some("ours".to_owned()), value_from: None };
+        let container = Container { env: Some(vec![own]), ..Container::default() };
+        let resources = DefaultResources { requests: &[], limits: &[] };
+        let pod = restricted(container, &workload, &images, resources);
+        let variables: Vec<(String, Option<String>)> = pod.containers[0]
+            .env
+            .iter()
+            .flatten()
+            .map(|variable| (variable.name.clone(), variable.value.clone()))
+            .collect();
+        let expected = [("OWN", "ours"), ("B", "$(A)"), ("A", "2")]
+            .map(|(name, value)| (name.to_owned(), Some(value.to_owned())));
+        assert_eq!(variables, expected);
+        let secrets: Vec<String> =
+            pod.image_pull_secrets.into_iter().flatten().map(|secret| secret.name).collect();
+        assert_eq!(secrets, ["theirs", "registry", "other"]);
+    }
 }

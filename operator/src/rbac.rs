@@ -3,6 +3,9 @@
 
 use k8s_openapi::api::rbac::v1::PolicyRule;
 
+/// What is done with objects that are the operator's own.
+const OWNED: &[&str] = &["get", "list", "watch", "create", "patch", "delete"];
+
 /// The rules, for the namespaces that the operator works in.
 #[must_use]
 pub fn rules() -> Vec<PolicyRule> {
@@ -10,6 +13,8 @@ pub fn rules() -> Vec<PolicyRule> {
         // What users declare. `delete` is for expired objects.
         rule("aisaas.dev", &["analysisjobs"], &["get", "list", "watch", "delete"]),
         rule("aisaas.dev", &["analysisjobs/status"], &["patch"]),
+        rule("aisaas.dev", &["platforms"], &["get", "list", "watch"]),
+        rule("aisaas.dev", &["platforms/status"], &["patch"]),
         // Needed where the plug-in OwnerReferencesPermissionEnforcement is on:
         // the children block the deletion of their owner.
         rule("aisaas.dev", &["analysisjobs/finalizers"], &["update"]),
@@ -18,11 +23,24 @@ pub fn rules() -> Vec<PolicyRule> {
         rule("", &["pods"], &["list", "watch"]),
         // A result for a ConfigMap comes by the log of its pod.
         rule("", &["pods/log"], &["get"]),
-        rule("", &["configmaps"], &["get", "create", "patch"]),
-        // Only the metadata of these are read, by name, to tell a user early
-        // that something is missing. They are never listed or watched.
-        rule("", &["secrets", "persistentvolumeclaims"], &["get"]),
-        rule("networking.k8s.io", &["networkpolicies"], &["get", "create", "patch"]),
+        // Secrets are read by name: whether they are there, and the keys that
+        // the pods of a Platform read when they start, so that others are
+        // started when those change. They are never listed or watched. One is
+        // created, with the API key of an administrator.
+        rule("", &["secrets"], &["get", "create"]),
+        // What a Platform becomes: looked for by name before it is made, so
+        // that nobody else's is taken over; watched, so that whatever somebody
+        // changes is put right; deleted when it is not asked for any more.
+        // ConfigMaps also have results of AnalysisJobs, and claims their data.
+        rule("", &["configmaps", "serviceaccounts", "services"], OWNED),
+        // Data are deleted with their Platform and never by the operator.
+        rule("", &["persistentvolumeclaims"], &["get", "list", "watch", "create", "patch"]),
+        rule("apps", &["deployments"], OWNED),
+        rule("autoscaling", &["horizontalpodautoscalers"], OWNED),
+        rule("policy", &["poddisruptionbudgets"], OWNED),
+        rule("networking.k8s.io", &["ingresses", "networkpolicies"], OWNED),
+        // Not watched: not every cluster has them.
+        rule("gateway.networking.k8s.io", &["httproutes"], &["get", "create", "patch", "delete"]),
         rule("events.k8s.io", &["events"], &["create", "patch"]),
     ]
 }

@@ -6,8 +6,9 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use crds::AnalysisJob;
-use crds::rules::check_analysis_job;
+use crds::rules::{check_analysis_job, check_platform};
+use crds::{AnalysisJob, Platform};
+use kube::api::ObjectMeta;
 
 /// Which specifications were seen to keep the rules: generations by the uid of
 /// their object. The rules look at nothing that changes without the generation.
@@ -22,13 +23,29 @@ impl Rules {
     /// # Errors
     /// The messages of the rules that are broken, each with the path of its field.
     pub fn check(&self, job: &AnalysisJob) -> Result<(), Vec<String>> {
-        let (Some(uid), Some(generation)) = (&job.metadata.uid, job.metadata.generation) else {
-            return check_analysis_job(job);
+        self.check_once(&job.metadata, || check_analysis_job(job))
+    }
+
+    /// Checks a Platform, unless this specification was seen to be right.
+    ///
+    /// # Errors
+    /// The messages of the rules that are broken, each with the path of its field.
+    pub fn check_platform(&self, platform: &Platform) -> Result<(), Vec<String>> {
+        self.check_once(&platform.metadata, || check_platform(platform))
+    }
+
+    fn check_once(
+        &self,
+        metadata: &ObjectMeta,
+        check: impl FnOnce() -> Result<(), Vec<String>>,
+    ) -> Result<(), Vec<String>> {
+        let (Some(uid), Some(generation)) = (&metadata.uid, metadata.generation) else {
+            return check();
         };
         if self.kept.lock().unwrap_or_else(PoisonError::into_inner).get(uid) == Some(&generation) {
             return Ok(());
         }
-        check_analysis_job(job)?;
+        check()?;
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.clone(), generation);
         Ok(())
     }

@@ -1,7 +1,10 @@
 //! Starting and stopping.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use anyhow::Context as _;
-use futures::future::{join_all, select};
+use futures::future::{join, join_all, select};
 use kube::Client;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -12,8 +15,13 @@ use crate::analysis_job;
 use crate::context::Context;
 use crate::http::{Readiness, router};
 use crate::network_policy::NetworkPolicies;
-use crate::pods::ImageDefaults;
+use crate::platform;
+use crate::platform::services::ServiceImages;
 use crate::telemetry;
+
+/// After this time, the operator is ready though it could not read all that
+/// there is of Platforms.
+const PLATFORMS_LIMIT: Duration = Duration::from_secs(60);
 
 /// Runs the operator until it is told to stop (SIGTERM or SIGINT). Reconciles
 /// that are under way then are finished.
@@ -26,8 +34,9 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let client = Client::try_default().await.context(
         "no Kubernetes API server is configured: run in a pod with a service account, or set KUBECONFIG",
     )?;
-    let images = ImageDefaults {
-        image: arguments.analysis_base_image.clone(),
+    let images = ServiceImages {
+        monolith: arguments.monolith_image.clone(),
+        analysis_base: arguments.analysis_base_image.clone(),
         pull_policy: arguments.image_pull_policy,
         pull_secrets: arguments.image_pull_secrets.iter().filter(|name| !name.is_empty()).cloned().collect(),
     };
@@ -53,6 +62,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         version = env!("CARGO_PKG_VERSION"),
         namespaces = ?arguments.watch_namespaces,
         analysis_base_image = arguments.analysis_base_image,
+        monolith_image = arguments.monolith_image,
         "The operator starts."
     );
     let contexts: Vec<Context> = scopes.iter().map(|_| context.scoped()).collect();
@@ -64,14 +74,18 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
                 context.jobs.wait_until_ready().await;
                 context.pods.wait_until_ready().await;
             }
+            wait_for_platforms(&contexts).await;
             readiness.set(true);
-            tracing::info!("The state of the cluster has been read.");
         }
     };
     let ready = tokio::spawn(all_ready);
 
     let controllers = scopes.iter().zip(contexts).map(|(namespace, context)| {
-        analysis_job::run(context, namespace.as_deref(), arguments.concurrency, until(stopping.clone()))
+        let (namespace, concurrency) = (namespace.as_deref(), arguments.concurrency);
+        join(
+            analysis_job::run(context.clone(), namespace, concurrency, until(stopping.clone())),
+            platform::run(context, namespace, concurrency, until(stopping.clone())),
+        )
     });
     join_all(controllers).await;
     readiness.set(false);
@@ -79,6 +93,27 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     server.await.context("the server of /livez, /readyz and /metrics ended badly")??;
     tracing::info!("The operator has stopped.");
     Ok(())
+}
+
+/// Waits until all that there is of Platforms has been read, or that takes too
+/// long: with CRDs or permissions from before there were Platforms, it never
+/// ends, and AnalysisJobs are run all the same.
+async fn wait_for_platforms(contexts: &[Context]) {
+    let all = async {
+        for context in contexts {
+            context.platforms.wait_until_ready().await;
+        }
+    };
+    if tokio::time::timeout(PLATFORMS_LIMIT, all).await.is_err() {
+        let missing: BTreeSet<&str> =
+            contexts.iter().flat_map(|context| context.platforms.missing()).collect();
+        tracing::error!(
+            ?missing,
+            "The operator is ready, but not for Platforms. Objects of these kinds could not be read yet, and no Platform is reconciled before they are: see the warnings before this, and bring the CRDs and the permissions of the operator to its version."
+        );
+    } else {
+        tracing::info!("The state of the cluster has been read.");
+    }
 }
 
 /// A value that becomes true when the process is told to stop.

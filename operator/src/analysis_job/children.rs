@@ -13,6 +13,7 @@ use serde::Deserialize;
 use super::build::CONTAINER;
 use crate::children::{Child, Owner};
 use crate::labels;
+use crate::waiting::{PodCondition, waiting};
 
 /// Label that the Job controller puts on the pods of a Job: the Job's uid.
 pub const CONTROLLER_UID: &str = "batch.kubernetes.io/controller-uid";
@@ -198,17 +199,8 @@ struct WatchedPodStatus {
     phase: Option<String>,
     reason: Option<String>,
     message: Option<String>,
-    conditions: Vec<WatchedPodCondition>,
+    conditions: Vec<PodCondition>,
     container_statuses: Vec<ContainerStatus>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-struct WatchedPodCondition {
-    #[serde(rename = "type")]
-    condition_type: String,
-    status: String,
-    reason: Option<String>,
-    message: Option<String>,
 }
 
 /// What is known of a pod.
@@ -265,7 +257,11 @@ impl Child for PodState {
             .and_then(|state| state.running.as_ref())
             .filter(|_| ended.is_none())
             .map(|running| running.started_at.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0));
-        let waiting = if running_since.is_some() || ended.is_some() { None } else { waiting(&status, state) };
+        let waiting = if running_since.is_some() || ended.is_some() {
+            None
+        } else {
+            waiting(&status.conditions, state)
+        };
         let is_over = metadata.deletion_timestamp.is_none()
             && status.phase.as_deref() != Some("Failed")
             && status.container_statuses.iter().all(has_terminated);
@@ -309,33 +305,6 @@ fn evicted(status: &WatchedPodStatus) -> Option<ContainerEnd> {
     })
 }
 
-fn waiting(
-    status: &WatchedPodStatus,
-    state: Option<&k8s_openapi::api::core::v1::ContainerState>,
-) -> Option<(String, String)> {
-    let unscheduled = status
-        .conditions
-        .iter()
-        .find(|condition| condition.condition_type == "PodScheduled" && condition.status == "False");
-    if let Some(condition) = unscheduled {
-        return Some((
-            condition.reason.clone().unwrap_or_default(),
-            condition.message.clone().unwrap_or_default(),
-        ));
-    }
-    let waiting = state?.waiting.as_ref()?;
-    let message = waiting.message.clone().unwrap_or_default();
-    Some(match waiting.reason.clone().unwrap_or_default() {
-        // The kubelet goes back and forth between these two; a status that
-        // followed would be written again and again.
-        reason if matches!(reason.as_str(), "ErrImagePull" | "ImagePullBackOff") => {
-            let cause = message.split_once("ErrImagePull: ").map(|(_, cause)| cause.to_owned());
-            ("ImagePullBackOff".to_owned(), cause.unwrap_or(message))
-        }
-        reason => (reason, message),
-    })
-}
-
 fn owner(metadata: &ObjectMeta) -> Option<Owner> {
     let name = metadata.labels.as_ref()?.get(labels::ANALYSIS_JOB)?.clone();
     Some(Owner { namespace: metadata.namespace.clone()?, name })
@@ -356,7 +325,7 @@ mod tests {
         state
     }
 
-    fn waiting(reason: &str, message: &str) -> Option<(String, String)> {
+    fn waited(reason: &str, message: &str) -> Option<(String, String)> {
         observe(&json!({
             "phase": "Pending",
             "containerStatuses": [{
@@ -369,9 +338,9 @@ mod tests {
 
     #[test]
     fn an_image_that_cannot_be_pulled_is_told_in_one_way() {
-        let told = waiting("ErrImagePull", "failed to pull: no such host");
+        let told = waited("ErrImagePull", "failed to pull: no such host");
         let back_off = "Back-off pulling image \"i\": ErrImagePull: failed to pull: no such host";
-        assert_eq!(waiting("ImagePullBackOff", back_off), told);
+        assert_eq!(waited("ImagePullBackOff", back_off), told);
         assert_eq!(told.unwrap().0, "ImagePullBackOff");
     }
 

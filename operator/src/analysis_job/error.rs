@@ -1,4 +1,4 @@
-use crate::causes::with_causes;
+use crate::errors;
 
 /// Something that may succeed when it is tried again.
 #[derive(Debug, thiserror::Error)]
@@ -65,9 +65,7 @@ impl Error {
         }
     }
 
-    /// What the API server said, if it refused: a quota, a policy, a missing
-    /// permission, an admission webhook that fails. `None` if it did not
-    /// answer, or stumbled itself.
+    /// What the API server said, if it refused what the analysis needs.
     #[must_use]
     pub fn refusal(&self) -> Option<&str> {
         let (Self::CreateJob(source)
@@ -78,21 +76,13 @@ impl Error {
         else {
             return None;
         };
-        match source {
-            kube::Error::Api(status)
-                if (400..500).contains(&status.code) && !matches!(status.code, 408 | 409 | 429)
-                    || status.code == 500 && status.message.contains("webhook") =>
-            {
-                Some(&status.message)
-            }
-            _ => None,
-        }
+        errors::refusal(source)
     }
 
     /// The error with its causes.
     #[must_use]
     pub fn chain(&self) -> String {
-        with_causes(self)
+        errors::chain(self)
     }
 }
 

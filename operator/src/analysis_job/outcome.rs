@@ -16,6 +16,7 @@ use super::dereference::{Observed, ResultFiles};
 use super::validate::ValidatedAnalysisJob;
 use crate::labels;
 use crate::names::ObjectName;
+use crate::waiting::is_telling;
 
 /// What became of an AnalysisJob.
 #[derive(Clone, Debug, PartialEq)]
@@ -196,12 +197,6 @@ fn settling_since(job: &JobState, pods: &[Arc<PodState>]) -> Option<Timestamp> {
     let failures = i32::try_from(ended.iter().filter(|(code, _)| *code != 0).count()).unwrap_or(i32::MAX);
     let is_uncounted = ended.iter().any(|(code, _)| *code == 0) || failures > job.failed;
     is_uncounted.then(|| ended.iter().filter_map(|(_, at)| *at).max()).flatten()
-}
-
-/// Every pod passes through some states of waiting; they say nothing and are
-/// not worth a write.
-fn is_telling(reason: &str) -> bool {
-    !matches!(reason, "" | "ContainerCreating" | "PodInitializing")
 }
 
 fn ended(

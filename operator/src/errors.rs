@@ -1,11 +1,27 @@
-//! Errors with what caused them, for logs and messages.
+//! What the kinds do alike with errors.
 
 use std::error::Error;
 use std::fmt::Write as _;
 
+/// What the API server said, if it refused: a quota, a policy, a missing
+/// permission, an admission webhook that fails. `None` if it did not answer, or
+/// stumbled itself.
+#[must_use]
+pub fn refusal(error: &kube::Error) -> Option<&str> {
+    match error {
+        kube::Error::Api(status)
+            if (400..500).contains(&status.code) && !matches!(status.code, 408 | 409 | 429)
+                || status.code == 500 && status.message.contains("webhook") =>
+        {
+            Some(&status.message)
+        }
+        _ => None,
+    }
+}
+
 /// An error with its causes, each said once.
 #[must_use]
-pub fn with_causes(error: &(dyn Error + 'static)) -> String {
+pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -30,6 +46,6 @@ mod tests {
     fn what_the_api_server_says_is_said_once() {
         let status = kube::core::Status::failure("exceeded quota: none", "Forbidden").with_code(403);
         let error = analysis_job::Error::CreateJob(kube::Error::Api(status.boxed()));
-        assert_eq!(with_causes(&error), "failed to create the Job: exceeded quota: none");
+        assert_eq!(chain(&error), "failed to create the Job: exceeded quota: none");
     }
 }

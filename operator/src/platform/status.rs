@@ -1,0 +1,311 @@
+//! From what became of a Platform to its status, and writing it: only if it
+//! differs from the one that is there.
+
+use crds::platform::{PlatformStatus, ServiceStatus};
+use crds::{Platform, condition};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
+use kube::core::error_boundary::InvalidObject;
+use kube::core::{PartialObjectMeta, PartialObjectMetaExt};
+use kube::runtime::events::EventType;
+use kube::{Api, Resource, ResourceExt};
+use serde_json::json;
+
+use super::dereference::admin_key_name;
+use super::outcome::{Outcome, PENDING, SECRET_UNREADABLE, SUSPENDED};
+use super::{Error, Rejection};
+use crate::conditions::{self, Desired, find};
+use crate::context::Context;
+use crate::errors::chain;
+use crate::labels;
+use crate::metrics::ApiWrite;
+
+/// Reason of an object that cannot be read.
+const UNREADABLE: &str = "Unreadable";
+
+/// The status as it is, own writes included that the watch has not told of.
+#[must_use]
+pub fn current(platform: &Platform, context: &Context) -> PlatformStatus {
+    let mut status = context.platforms.statuses.newest(
+        &platform.uid().unwrap_or_default(),
+        platform.metadata.resource_version.as_deref(),
+        platform.status.as_ref(),
+    );
+    // Their order is the API server's. It is no difference.
+    status.conditions = sorted(status.conditions);
+    status
+}
+
+fn sorted(mut conditions: Vec<Condition>) -> Vec<Condition> {
+    conditions.sort_by(|one, other| one.type_.cmp(&other.type_));
+    conditions
+}
+
+/// Writes what became of a Platform, and tells of what happened by events.
+///
+/// # Errors
+/// Those of the API server.
+pub async fn report_outcome(
+    platform: &Platform,
+    current: &PlatformStatus,
+    outcome: &Outcome,
+    now: Timestamp,
+    context: &Context,
+) -> Result<(), Error> {
+    let status = from_outcome(platform, current, outcome, now);
+    if write(platform, current, &status, context).await? {
+        for event in events(&current.conditions, &status.conditions) {
+            let event_type = if event.is_good { EventType::Normal } else { EventType::Warning };
+            context.publish(platform, event_type, &event.reason, "Reconcile", &event.message).await;
+        }
+    }
+    Ok(())
+}
+
+/// The status that says what became of a Platform.
+#[must_use]
+pub fn from_outcome(
+    platform: &Platform,
+    current: &PlatformStatus,
+    outcome: &Outcome,
+    now: Timestamp,
+) -> PlatformStatus {
+    let desired = [outcome.accepted.clone(), outcome.ready.clone()]
+        .into_iter()
+        .chain(outcome.services.iter().map(|service| service.condition.clone()))
+        .chain(outcome.exposed.clone())
+        .collect();
+    let generation = platform.metadata.generation;
+    let is_suspended = outcome.ready.reason == SUSPENDED;
+    // One that is suspended from the beginning has none yet.
+    let admin_key_secret = if is_suspended {
+        current.admin_key_secret.clone()
+    } else {
+        Some(admin_key_name(&platform.name_any()))
+    };
+    let mut conditions = conditions::merge(&current.conditions, desired, generation, now);
+    // The way to the gateway stays as it is meanwhile.
+    conditions.extend(find(&current.conditions, condition::EXPOSED).filter(|_| is_suspended).cloned());
+    PlatformStatus {
+        observed_generation: generation,
+        conditions: sorted(conditions),
+        url: Some(outcome.url.clone()),
+        admin_key_secret,
+        services: outcome
+            .services
+            .iter()
+            .map(|service| ServiceStatus {
+                name: service.name.to_owned(),
+                ready: format!("{}/{}", service.ready, service.replicas),
+                url: service.url.clone(),
+            })
+            .collect(),
+    }
+}
+
+/// Something that happened, and that a person may want to know later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Happening {
+    /// Whether it is as somebody wants it.
+    pub is_good: bool,
+    /// What happened, in one word.
+    pub reason: String,
+    /// What happened, in a sentence.
+    pub message: String,
+}
+
+/// What happened between two statuses: the platform began to serve, or ceased
+/// to, or cannot for another reason; a Secret became unreadable.
+#[must_use]
+pub fn events(before: &[Condition], after: &[Condition]) -> Vec<Happening> {
+    let happening = |condition: &Condition, is_good: bool| Happening {
+        is_good,
+        reason: condition.reason.clone(),
+        message: condition.message.clone(),
+    };
+    let (status, reason) = find(before, condition::READY)
+        .map_or(("False", PENDING), |ready| (ready.status.as_str(), ready.reason.as_str()));
+    let ready = find(after, condition::READY).filter(|ready| {
+        // To wait is nothing that happens.
+        let is_another_obstacle =
+            ready.status == "False" && ready.reason != reason && ready.reason != PENDING;
+        ready.status != status || is_another_obstacle
+    });
+    let unreadable = find(after, condition::ACCEPTED).filter(|accepted| {
+        let is_new = find(before, condition::ACCEPTED).is_none_or(|before| before.reason != accepted.reason);
+        accepted.reason == SECRET_UNREADABLE && is_new
+    });
+    let ready = ready.map(|ready| happening(ready, ready.status == "True" || ready.reason == SUSPENDED));
+    ready.into_iter().chain(unreadable.map(|accepted| happening(accepted, false))).collect()
+}
+
+/// Writes that a Platform is left alone. All else that its status says is kept.
+///
+/// # Errors
+/// Those of the API server.
+pub async fn report_paused(
+    platform: &Platform,
+    current: &PlatformStatus,
+    now: Timestamp,
+    context: &Context,
+) -> Result<(), Error> {
+    let message = format!(
+        "The annotation `{}` keeps the operator from changing anything: remove it to go on",
+        labels::PAUSED
+    );
+    let paused = desired(condition::RECONCILING, false, "Paused", &message);
+    let status = PlatformStatus {
+        conditions: replaced(current, vec![paused], platform.metadata.generation, now),
+        ..current.clone()
+    };
+    write(platform, current, &status, context).await.map(drop)
+}
+
+/// Writes that a Platform is not accepted. What runs goes on running.
+///
+/// # Errors
+/// Those of the API server.
+pub async fn report_rejection(
+    platform: &Platform,
+    current: &PlatformStatus,
+    rejection: &Rejection,
+    now: Timestamp,
+    context: &Context,
+) -> Result<(), Error> {
+    let (reason, message) = (rejection.reason(), rejection.to_string());
+    let desired = [condition::ACCEPTED, condition::READY]
+        .map(|condition_type| desired(condition_type, false, reason, &message));
+    report_obstacle(platform, current, desired.into(), now, context).await
+}
+
+/// Writes what keeps a Platform from getting on.
+///
+/// # Errors
+/// Those of the API server.
+pub async fn report_error(
+    platform: &Platform,
+    current: &PlatformStatus,
+    error: &Error,
+    now: Timestamp,
+    context: &Context,
+) -> Result<(), Error> {
+    let message = format!("This failed several times and is tried again: {}", chain(error));
+    let ready = desired(condition::READY, false, error.reason(), &message);
+    report_obstacle(platform, current, vec![ready], now, context).await
+}
+
+/// Writes conditions that say what is in the way; the last of them is told by
+/// an event, too.
+async fn report_obstacle(
+    platform: &Platform,
+    current: &PlatformStatus,
+    desired: Vec<Desired>,
+    now: Timestamp,
+    context: &Context,
+) -> Result<(), Error> {
+    let generation = platform.metadata.generation;
+    let event = desired.last().cloned();
+    let mut conditions = replaced(current, desired, generation, now);
+    conditions.retain(|condition| condition.type_ != condition::RECONCILING);
+    let status = PlatformStatus { observed_generation: generation, conditions, ..current.clone() };
+    if write(platform, current, &status, context).await?
+        && let Some(Desired { reason, message, .. }) = event
+    {
+        context.publish(platform, EventType::Warning, &reason, "Reconcile", &message).await;
+    }
+    Ok(())
+}
+
+/// The conditions of a status with some of them replaced.
+fn replaced(
+    current: &PlatformStatus,
+    desired: Vec<Desired>,
+    generation: Option<i64>,
+    now: Timestamp,
+) -> Vec<Condition> {
+    let new = conditions::merge(&current.conditions, desired, generation, now);
+    let is_kept = |condition: &&Condition| find(&new, &condition.type_).is_none();
+    let kept: Vec<Condition> = current.conditions.iter().filter(is_kept).cloned().collect();
+    sorted(new.into_iter().chain(kept).collect())
+}
+
+/// Writes to a Platform that cannot be read that it cannot: it came in past the
+/// checks of its CRD, or from another version of it. What runs goes on running.
+///
+/// # Errors
+/// Those of the API server.
+pub async fn report_unreadable(invalid: &InvalidObject, context: &Context) -> Result<(), Error> {
+    let metadata = &invalid.metadata;
+    let namespace = metadata.namespace.clone().unwrap_or_default();
+    let name = metadata.name.clone().unwrap_or_default();
+    let kind = ApiResource::erase::<Platform>(&());
+    let platforms: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), &namespace, &kind);
+    let read = |source| Error::ReadReference { kind: "Platform", name: name.clone(), source };
+    let Some(found) = platforms.get_opt(&name).await.map_err(read)? else {
+        return Ok(());
+    };
+    let generation = found.metadata.generation;
+    let is_told = found.data["status"]["conditions"].as_array().into_iter().flatten().any(|condition| {
+        condition["reason"] == UNREADABLE && condition["observedGeneration"].as_i64() == generation
+    });
+    if is_told || found.metadata.uid != metadata.uid {
+        return Ok(());
+    }
+    let message = format!("The object cannot be read: {}", invalid.error);
+    let desired = [condition::ACCEPTED, condition::READY]
+        .map(|condition_type| desired(condition_type, false, UNREADABLE, &message));
+    let conditions = conditions::merge(&[], desired.into(), generation, Timestamp::now());
+    let body = json!({
+        "metadata": { "resourceVersion": found.metadata.resource_version },
+        "status": { "conditions": conditions, "observedGeneration": generation },
+    });
+    context.metrics.wrote(ApiWrite::ApplyStatus);
+    let parameters =
+        PatchParams { field_manager: Some(labels::FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    platforms.patch_status(&name, &parameters, &Patch::Merge(&body)).await.map_err(Error::ApplyStatus)?;
+    let object: PartialObjectMeta<Platform> = metadata.clone().into_response_partial();
+    context.publish(&object, EventType::Warning, UNREADABLE, "Reconcile", &message).await;
+    Ok(())
+}
+
+/// Writes a status if it differs. Returns whether it did.
+async fn write(
+    platform: &Platform,
+    current: &PlatformStatus,
+    status: &PlatformStatus,
+    context: &Context,
+) -> Result<bool, Error> {
+    if current == status {
+        return Ok(false);
+    }
+    let metadata = &platform.metadata;
+    let name = platform.name_any();
+    let platforms: Api<PartialObjectMeta<Platform>> =
+        Api::namespaced(context.client.clone(), &platform.namespace().unwrap_or_default());
+    let body = json!({
+        "apiVersion": Platform::api_version(&()),
+        "kind": Platform::kind(&()),
+        // The uid makes this a status of this object and of no successor.
+        "metadata": { "name": name, "uid": metadata.uid },
+        "status": status,
+    });
+    context.metrics.wrote(ApiWrite::ApplyStatus);
+    let parameters = PatchParams::apply(labels::FIELD_MANAGER).force();
+    let patched = match platforms.patch_status(&name, &parameters, &Patch::Apply(&body)).await {
+        Ok(patched) => patched,
+        // Deleted in the meantime, or replaced: there is nothing to write to.
+        Err(kube::Error::Api(answer)) if answer.code == 404 || answer.code == 409 => return Ok(false),
+        Err(error) => return Err(Error::ApplyStatus(error)),
+    };
+    context.platforms.statuses.remember(
+        metadata.uid.as_deref().unwrap_or_default(),
+        patched.metadata.resource_version.as_deref(),
+        status.clone(),
+    );
+    Ok(true)
+}
+
+fn desired(condition_type: &'static str, holds: bool, reason: &str, message: &str) -> Desired {
+    Desired { condition_type, holds, reason: reason.to_owned(), message: message.to_owned() }
+}

@@ -1,0 +1,304 @@
+//! From a Platform and what was read to one that can be built without asking
+//! again. Pure.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use crds::Platform;
+use crds::platform::configuration::paths;
+use crds::platform::{Autoscaling, Exposure};
+use crds::workload::WorkloadSpec;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::{Resource, ResourceExt};
+
+use super::Rejection;
+use super::children::{ChildKind, DeploymentState};
+use super::dereference::{AdminKey, Observed, References, SecretState, admin_key_name};
+use super::issuer::Issuer;
+use super::services::ServiceDefinition;
+use super::storage::{ServiceStorage, storage};
+use crate::digest::digest;
+use crate::names::{LabelName, NameError};
+use crate::quantity::compare;
+use crate::rules::Rules;
+
+/// Digest of Secrets that could not be read yet when their pods were made.
+const NOT_READ: &str = "not read";
+
+/// A Platform of which everything is known that its objects are made from.
+#[derive(Clone, Debug)]
+pub struct ValidatedPlatform {
+    /// Its name, and that of the gateway's objects.
+    pub name: LabelName,
+    /// Its namespace.
+    pub namespace: LabelName,
+    /// Its uid.
+    pub uid: String,
+    /// What makes its objects its own.
+    pub owner_reference: OwnerReference,
+    /// Whether it is to stand still.
+    pub is_suspended: bool,
+    /// How the gateway is reached from outside.
+    pub exposure: Exposure,
+    /// Whether sources and webhooks may be at private addresses.
+    pub allow_private_addresses: bool,
+    /// The services that are to run.
+    pub services: Vec<ValidatedService>,
+    /// Who signs the tokens of service accounts. Known unless it is suspended.
+    pub issuer: Option<Arc<Issuer>>,
+    /// Whether the Secret with the administrator's key is there.
+    pub has_admin_key: bool,
+    /// A Secret that cannot be read at the moment, and why.
+    pub unreadable_secret: Option<(String, String)>,
+    /// Whether the cluster has no HTTPRoutes.
+    pub lacks_http_routes: bool,
+}
+
+/// A service that is to run.
+#[derive(Clone, Debug)]
+pub struct ValidatedService {
+    /// What there is to know of it.
+    pub definition: &'static ServiceDefinition,
+    /// Name of its Deployment, and of most of its objects.
+    pub deployment: LabelName,
+    /// Where it is reached inside the cluster.
+    pub url: String,
+    /// Name of its service account.
+    pub service_account: String,
+    /// Whether the service account that it has if none is given is there, and
+    /// is the Platform's.
+    pub has_own_account: bool,
+    /// How its pods run.
+    pub workload: WorkloadSpec,
+    /// How the number of its pods follows the load.
+    pub autoscaling: Option<Autoscaling>,
+    /// Where it keeps its data.
+    pub storage: ServiceStorage,
+    /// Digest of the Secrets that its pods mount, if they mount any.
+    pub secrets_digest: Option<String>,
+    /// Its Deployment as it is, if there is one.
+    pub present: Option<Arc<DeploymentState>>,
+}
+
+impl ValidatedPlatform {
+    /// Where clients reach the gateway: from inside the cluster, unless there is
+    /// an Ingress. Of an HTTPRoute it is not known whether its listener speaks
+    /// HTTPS, nor at which port.
+    #[must_use]
+    pub fn url(&self) -> String {
+        if let Some(ingress) = &self.exposure.ingress {
+            let scheme = if ingress.tls_secret_name.is_some() { "https" } else { "http" };
+            return format!("{scheme}://{}", ingress.host);
+        }
+        service_url(&self.name, &self.namespace)
+    }
+
+    /// The services that a service calls.
+    pub fn callees(&self, service: &ValidatedService) -> impl Iterator<Item = &ValidatedService> {
+        let calls = service.definition.calls;
+        self.services.iter().filter(move |other| calls.contains(&other.definition.name))
+    }
+
+    /// The services that call a service.
+    pub fn callers(&self, service: &ValidatedService) -> impl Iterator<Item = &ValidatedService> {
+        let name = service.definition.name;
+        self.services.iter().filter(move |other| other.definition.calls.contains(&name))
+    }
+}
+
+impl ValidatedService {
+    /// Name of its claim.
+    #[must_use]
+    pub fn claim_name(&self) -> String {
+        claim_name(&self.deployment)
+    }
+
+    /// Names of the service accounts that its pods may run under: that of now,
+    /// and that of pods from before a user gave one.
+    pub fn accounts(&self) -> impl Iterator<Item = &str> {
+        let before = Some(self.deployment.as_str()).filter(|own| *own != self.service_account);
+        [self.service_account.as_str()].into_iter().chain(before)
+    }
+
+    /// Name of the ConfigMap with its configuration.
+    #[must_use]
+    pub fn configuration_name(&self) -> String {
+        format!("{}-configuration", self.deployment)
+    }
+
+    /// The most pods that it may have.
+    #[must_use]
+    pub fn most_replicas(&self) -> i32 {
+        let fixed = self.workload.replicas.unwrap_or(1);
+        self.autoscaling.as_ref().map_or(fixed, |autoscaling| autoscaling.max_replicas)
+    }
+}
+
+/// Checks a Platform. `services` are those that it consists of.
+///
+/// # Errors
+/// Why it is not accepted.
+pub fn validate(
+    platform: &Platform,
+    observed: &Observed,
+    rules: &Rules,
+    services: &'static [ServiceDefinition],
+) -> Result<ValidatedPlatform, Rejection> {
+    rules.check_platform(platform).map_err(Rejection::InvalidSpecification)?;
+    let name = LabelName::parse(platform.name_any()).map_err(invalid)?;
+    let namespace = LabelName::parse(platform.namespace().unwrap_or_default()).map_err(invalid)?;
+    let (Some(owner_reference), Some(uid)) = (platform.controller_owner_ref(&()), platform.uid()) else {
+        return Err(Rejection::InvalidSpecification(vec!["the object has no uid".to_owned()]));
+    };
+    let references = &observed.references;
+    let secrets = secret_states(platform, references);
+    // A suspended platform needs none of them.
+    for (secret, state) in secrets.iter().filter(|_| !platform.spec.suspend) {
+        match state {
+            SecretState::Missing => return Err(Rejection::SecretNotFound((*secret).to_owned())),
+            SecretState::KeyMissing(key) => {
+                return Err(Rejection::SecretKeyNotFound { name: (*secret).to_owned(), key: key.clone() });
+            }
+            SecretState::Read(_) | SecretState::Unreadable(_) => {}
+        }
+    }
+    if references.admin_key == AdminKey::WithoutKey && !platform.spec.suspend {
+        return Err(Rejection::SecretKeyNotFound {
+            name: admin_key_name(name.as_str()),
+            key: paths::ADMIN_KEY_FILE.to_owned(),
+        });
+    }
+    let unreadable_secret = secrets.iter().find_map(|(secret, state)| match state {
+        SecretState::Unreadable(cause) => Some(((*secret).to_owned(), cause.clone())),
+        _ => None,
+    });
+    let builder = ServiceBuilder { platform, observed, name: &name, namespace: &namespace };
+    let services = services
+        .iter()
+        .filter_map(|definition| builder.service(definition).transpose())
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(ValidatedPlatform {
+        is_suspended: platform.spec.suspend,
+        allow_private_addresses: platform.spec.allow_private_addresses,
+        exposure: platform.spec.exposure.clone().unwrap_or_default(),
+        issuer: references.issuer.clone(),
+        has_admin_key: references.admin_key != AdminKey::Missing,
+        lacks_http_routes: references.lacks_http_routes,
+        name,
+        namespace,
+        uid,
+        owner_reference,
+        services,
+        unreadable_secret,
+    })
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the signature that map_err asks for")]
+fn invalid(error: NameError) -> Rejection {
+    Rejection::InvalidSpecification(vec![error.to_string()])
+}
+
+/// The Secrets that the specification refers to, by name.
+fn secret_states<'a>(platform: &'a Platform, references: &'a References) -> Vec<(&'a str, &'a SecretState)> {
+    let spec = &platform.spec;
+    let database = spec.database.as_ref().and_then(|database| database.postgresql.as_ref());
+    let objects = spec.storage.as_ref().and_then(|storage| storage.s3.as_ref());
+    let database =
+        database.map(|database| database.secret.name.as_str()).zip(references.database_secret.as_ref());
+    let objects = objects.map(|s3| s3.secret.name.as_str()).zip(references.objects_secret.as_ref());
+    database.into_iter().chain(objects).collect()
+}
+
+struct ServiceBuilder<'a> {
+    platform: &'a Platform,
+    observed: &'a Observed,
+    name: &'a LabelName,
+    namespace: &'a LabelName,
+}
+
+impl ServiceBuilder<'_> {
+    /// The service as it is to run; `None` if it is disabled.
+    fn service(&self, definition: &'static ServiceDefinition) -> Result<Option<ValidatedService>, Rejection> {
+        let spec = &self.platform.spec;
+        let given = spec.services.iter().find(|service| service.name.as_str() == definition.name);
+        if given.is_some_and(|service| service.enabled == Some(false)) {
+            return Ok(None);
+        }
+        let deployment = if definition.is_gateway() {
+            self.name.clone()
+        } else {
+            LabelName::parse(format!("{}-{}", self.name, definition.name)).map_err(invalid)?
+        };
+        let present = self.observed.deployment(deployment.as_str()).cloned();
+        let workload = given.and_then(|service| service.workload.clone()).unwrap_or_default();
+        let mut storage =
+            storage(definition, spec).map_err(|message| Rejection::InvalidSpecification(vec![message]))?;
+        self.keep_claim(&mut storage, &deployment);
+        Ok(Some(ValidatedService {
+            definition,
+            url: service_url(&deployment, self.namespace),
+            service_account: workload.service_account_name.clone().unwrap_or_else(|| deployment.to_string()),
+            has_own_account: self.observed.child(ChildKind::ServiceAccount, deployment.as_str()).is_some(),
+            autoscaling: given.and_then(|service| service.autoscaling.clone()),
+            secrets_digest: secrets_digest(&storage, &self.observed.references, present.as_deref()),
+            deployment,
+            workload,
+            storage,
+            present,
+        }))
+    }
+
+    /// A claim cannot shrink: one that is larger, whoever made it so, stays. Nor
+    /// can it lose its storage class, which the specification may cease to name:
+    /// that of a database goes when the database moves elsewhere.
+    fn keep_claim(&self, storage: &mut ServiceStorage, deployment: &LabelName) {
+        let (Some(claim), Some(present)) = (&mut storage.claim, self.observed.claim(&claim_name(deployment)))
+        else {
+            return;
+        };
+        if let Some(size) = &present.size
+            && compare(size, &claim.size) == Some(Ordering::Greater)
+        {
+            claim.size = size.clone();
+        }
+        if claim.storage_class.is_none() {
+            claim.storage_class.clone_from(&present.storage_class);
+        }
+    }
+}
+
+/// Where the pods of a Deployment are reached inside the cluster.
+pub(super) fn service_url(deployment: &LabelName, namespace: &LabelName) -> String {
+    format!("http://{deployment}.{namespace}.svc")
+}
+
+fn claim_name(deployment: &LabelName) -> String {
+    format!("{deployment}-data")
+}
+
+/// Digest of the Secrets that the pods of a service mount. As long as one of
+/// them cannot be read, it stays what it was: another one would replace all
+/// pods, for nothing.
+fn secrets_digest(
+    storage: &ServiceStorage,
+    references: &References,
+    present: Option<&DeploymentState>,
+) -> Option<String> {
+    let mounted = [
+        storage.database_secret.as_ref().map(|_| references.database_secret.as_ref()),
+        storage.objects_secret.as_ref().map(|_| references.objects_secret.as_ref()),
+    ];
+    if mounted == [None, None] {
+        return None;
+    }
+    let digests: Option<Vec<&[u8]>> = mounted
+        .into_iter()
+        .flatten()
+        .map(|state| match state {
+            Some(SecretState::Read(digest)) => Some(digest.as_bytes()),
+            _ => None,
+        })
+        .collect();
+    let carried = || present.and_then(|present| present.secrets_digest.clone());
+    digests.map(digest).or_else(carried).or_else(|| Some(NOT_READ.to_owned()))
+}

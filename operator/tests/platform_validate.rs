@@ -1,0 +1,118 @@
+//! Which Platforms are accepted, and what is made of what is there already.
+#![expect(clippy::unwrap_used, reason = "tests say what they expect by panicking")]
+
+use std::sync::Arc;
+
+use ai_saas_platform_operator::platform::Rejection;
+use ai_saas_platform_operator::platform::children::{ChildState, ClaimState};
+use ai_saas_platform_operator::platform::dereference::{AdminKey, Observed, References, SecretState};
+use ai_saas_platform_operator::platform::issuer::Issuer;
+use ai_saas_platform_operator::platform::services::SERVICES;
+use ai_saas_platform_operator::platform::validate::{ValidatedPlatform, validate};
+use ai_saas_platform_operator::rules::Rules;
+use crds::Platform;
+use serde_json::json;
+
+const SMALLEST: &str = "{}";
+/// With its data outside of the cluster, and reached from there.
+const OUTSIDE: &str = r"
+exposure:
+  ingress: {host: ai.example.com, tlsSecretName: certificate}
+  httpRoute: {parentRefs: [{name: public}], hostnames: [api.example.com]}
+storage: {s3: {url: 's3://bucket/prefix/', secret: {name: store}}}
+database: {postgresql: {secret: {name: database, key: address}}}
+";
+
+fn platform(spec: &str) -> Platform {
+    let spec: serde_json::Value = serde_yaml_ng::from_str(spec).unwrap();
+    let metadata = json!({
+        "name": "platform", "namespace": "demo", "generation": 1,
+        "uid": "5f0c8f0e-0000-4000-8000-000000000001",
+    });
+    serde_json::from_value(json!({
+        "apiVersion": "aisaas.dev/v1alpha1", "kind": "Platform", "metadata": metadata, "spec": spec,
+    }))
+    .unwrap()
+}
+
+fn observed() -> Observed {
+    let read = |digest: &str| Some(SecretState::Read(digest.to_owned()));
+    Observed {
+        references: References {
+            database_secret: read("d"),
+            objects_secret: read("o"),
+            issuer: Some(Arc::new(Issuer {
+                name: "https://kubernetes.default.svc".to_owned(),
+                keys: json!({ "keys": [{ "kty": "RSA", "kid": "1" }] }),
+            })),
+            ..References::default()
+        },
+        ..Observed::default()
+    }
+}
+
+fn validated(spec: &str, observed: &Observed) -> ValidatedPlatform {
+    validate(&platform(spec), observed, &Rules::default(), SERVICES).unwrap()
+}
+
+#[test]
+fn what_is_missing_is_named_with_what_to_do() {
+    let check = |change: fn(&mut References), expected: &str| {
+        let mut observed = observed();
+        change(&mut observed.references);
+        let rejection = validate(&platform(OUTSIDE), &observed, &Rules::default(), SERVICES).unwrap_err();
+        assert_eq!(rejection.to_string(), expected);
+        assert!(rejection.is_missing_reference());
+    };
+    check(
+        |references| references.database_secret = Some(SecretState::Missing),
+        "Secret `database` does not exist in this namespace: create it, and the platform goes on by itself",
+    );
+    check(
+        |references| {
+            references.objects_secret = Some(SecretState::KeyMissing("AWS_ACCESS_KEY_ID".to_owned()));
+        },
+        "Secret `store` has no key `AWS_ACCESS_KEY_ID`: add it, and the platform goes on by itself",
+    );
+    check(
+        |references| references.admin_key = AdminKey::WithoutKey,
+        "Secret `platform-admin-key` has no key `api-key`: add it, and the platform goes on by itself",
+    );
+}
+
+#[test]
+fn rules_of_the_custom_resource_hold_in_reconcile_too() {
+    let both = platform("database: {embedded: {}, postgresql: {secret: {name: a, key: b}}}");
+    let rejection = validate(&both, &observed(), &Rules::default(), SERVICES).unwrap_err();
+    assert!(matches!(rejection, Rejection::InvalidSpecification(_)));
+    assert!(rejection.to_string().contains("give exactly one of `embedded` and `postgresql`"), "{rejection}");
+}
+
+#[test]
+fn the_address_is_that_by_which_the_gateway_is_reached() {
+    let url = |spec: &str| validated(spec, &observed()).url();
+    assert_eq!(url(SMALLEST), "http://platform.demo.svc");
+    assert_eq!(url(OUTSIDE), "https://ai.example.com");
+    assert_eq!(url("exposure: {ingress: {host: ai.example.com}}"), "http://ai.example.com");
+    // Whether its listener speaks HTTPS is not known.
+    assert_eq!(
+        url("exposure: {httpRoute: {parentRefs: [{name: g}], hostnames: [b.example.com]}}"),
+        "http://platform.demo.svc"
+    );
+}
+
+#[test]
+fn a_claim_keeps_its_storage_class_when_the_specification_ceases_to_name_one() {
+    let storage_class = |spec: &str, present: Option<&str>| {
+        let child = ChildState { name: "platform-analysis-base-data".to_owned(), ..ChildState::default() };
+        let claim = ClaimState { child, storage_class: present.map(str::to_owned), ..ClaimState::default() };
+        let observed = Observed { claims: vec![Arc::new(claim)], ..observed() };
+        validated(spec, &observed).services[1].storage.claim.clone().unwrap().storage_class
+    };
+    let moved = "database: {postgresql: {secret: {name: database, key: address}}}";
+    assert_eq!(storage_class(moved, Some("fast")).as_deref(), Some("fast"));
+    assert_eq!(storage_class(moved, None), None);
+    // That it cannot be another one is for the API server to say.
+    let other = "database: {embedded: {storageClassName: slow}}";
+    assert_eq!(storage_class(other, Some("fast")).as_deref(), Some("slow"));
+}
