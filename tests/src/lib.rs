@@ -13,11 +13,13 @@
 pub mod cluster;
 pub mod command;
 pub mod diagnosis;
+pub mod front_door;
 pub mod helm;
 pub mod http_server;
 pub mod namespace;
 pub mod operator;
 pub mod outcome;
+pub mod platform_rule_table;
 pub mod python;
 pub mod rule_table;
 pub mod s3_server;
@@ -28,6 +30,7 @@ pub mod table;
 pub mod volume;
 
 pub use cluster::Cluster;
+pub use front_door::FrontDoor;
 pub use http_server::{HttpServer, Page};
 pub use namespace::{Namespace, with_namespace};
 pub use operator::Operator;

@@ -10,11 +10,19 @@ use crate::cache::{self, Key};
 use crate::cargo;
 use crate::process::Tool;
 
+/// The programs that print the document of their API, and the folders of their services.
+const DOCUMENTED: [(&str, &str); 2] = [("analysis-base", "analysis-base"), ("monolith", "monolith")];
+
 /// Writes them, or with `check` fails if that changes anything.
 pub(crate) fn generate(check: bool) -> Result<()> {
     let root = cache::repository()?;
     let before = if check { contents(&root)? } else { BTreeMap::new() };
     cargo::built("generate")?.arg(&root).run()?;
+    for (binary, service) in DOCUMENTED {
+        let document = Tool::new(cargo::binaries()?.join(binary)).arg("openapi").output()?;
+        let path = root.join("services").join(service).join("openapi.json");
+        cache::write_atomically(&path, document.as_bytes())?;
+    }
     if check {
         let changed = differences(&before, &contents(&root)?);
         if !changed.is_empty() {

@@ -40,6 +40,12 @@ const COMPONENTS: &[Component] = &[
         image: "ai-saas-platform-analysis-base",
         value: "images.analysisBase",
     },
+    Component {
+        folder: "services/monolith",
+        binary: "monolith",
+        image: "ai-saas-platform",
+        value: "images.monolith",
+    },
 ];
 
 /// An image that the cluster can start.

@@ -25,6 +25,9 @@ pub(crate) const NODE: &[&str] = &[
     "util-linux",
 ];
 
+/// What the tests of the services need: they run on PostgreSQL as well.
+pub(crate) const TESTS: &[&str] = &["postgresql", "util-linux"];
+
 /// Whether this process may change the machine.
 pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()

@@ -18,7 +18,7 @@ use crate::versions::CARGO_DENY;
 
 /// The tests that need a cluster: targets of the crate in `tests/` that are not
 /// tested by default.
-const END_TO_END: &[&str] = &["--test", "analysis_jobs", "--test", "disruption"];
+const END_TO_END: &[&str] = &["--test", "analysis_jobs", "--test", "platforms", "--test", "disruption"];
 /// They mostly wait for pods, so more of them than there are cores may run.
 const END_TO_END_THREADS: &str = "--test-threads=4";
 const CHARTS: &[&str] = &["charts/ai-saas-platform-crds", "charts/ai-saas-platform"];
@@ -96,6 +96,7 @@ fn without_cluster(options: &Options, total: &mut Total, steps: &mut Steps) {
     steps.next("dependencies");
     total.check("cargo deny", dependencies());
     steps.next("unit tests");
+    total.check("packages", packages::ensure(packages::TESTS));
     let filter: Vec<&str> = options.filter.as_deref().into_iter().collect();
     for cargo in [cargo::cargo("test"), cargo::own("test")] {
         let outcome = cargo.and_then(|cargo| cargo_test(total, cargo.args(&filter), &[]));

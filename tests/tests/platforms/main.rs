@@ -1,0 +1,5 @@
+//! Platforms: a front door and the services behind it.
+
+mod front_door;
+mod lifecycle;
+mod rules;
