@@ -50,6 +50,8 @@ pub fn describe(document: &mut Value) {
 /// The gateway's own document with those of the services: of each the paths
 /// that are passed on to it, and all that these refer to.
 pub fn join(mut own: Value, services: Vec<Described<'_>>) -> Value {
+    // What is joined is the platform's, not only the gateway's.
+    own["info"]["title"] = json!("ai-saas-platform");
     let mut unavailable = Vec::new();
     for service in services {
         match service.document {
