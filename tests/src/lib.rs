@@ -10,6 +10,7 @@
 //! They run against the cluster of `KUBECONFIG`, where the platform is
 //! installed by Helm; `cargo xtask test` brings up both and runs them.
 
+pub mod cache;
 pub mod cluster;
 pub mod command;
 pub mod diagnosis;
@@ -20,13 +21,17 @@ pub mod namespace;
 pub mod operator;
 pub mod outcome;
 pub mod platform_rule_table;
+pub mod process_figures;
 pub mod python;
 pub mod rule_table;
 pub mod s3_server;
 pub mod sightings;
 pub mod small_volume;
 pub mod specification;
+pub mod statistics;
+pub mod stopping;
 pub mod table;
+pub mod tpch;
 pub mod volume;
 
 pub use cluster::Cluster;

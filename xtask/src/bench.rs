@@ -18,8 +18,11 @@ pub(crate) enum Name {
     Cluster,
     /// AnalysisJobs beside plain Jobs, on a node where pods succeed without running
     Operator,
-    /// AnalysisJobs on the real node: a small one, and the New York flights
+    /// TPC-H beside DuckDB and Polars, then AnalysisJobs on the real node: a small one, and the New
+    /// York flights. Takes the names of queries, such as q01, to run only those
     Analysis,
+    /// Only the part of `analysis` that needs no node
+    Tpch,
 }
 
 #[derive(Debug, clap::Args)]
@@ -34,7 +37,11 @@ pub(crate) fn bench(options: &Options) -> Result<()> {
     match options.name {
         Name::Cluster => cluster(options),
         Name::Operator => on_cluster(options, "operator", cluster::Options { kwok: true }),
-        Name::Analysis => on_cluster(options, "analysis", cluster::Options::default()),
+        Name::Analysis => {
+            tpch(options)?;
+            on_cluster(options, "analysis", cluster::Options::default())
+        }
+        Name::Tpch => tpch(options),
     }
 }
 
@@ -50,6 +57,11 @@ fn on_cluster(options: &Options, name: &str, cluster: cluster::Options) -> Resul
     steps.next("benchmark");
     packages::ensure_python()?;
     target.pass_to(cargo::built(&format!("bench-{name}"))?.args(&options.arguments)).run()
+}
+
+fn tpch(options: &Options) -> Result<()> {
+    packages::ensure_python()?;
+    cargo::built("bench-tpch")?.args(&options.arguments).run()
 }
 
 fn cluster(options: &Options) -> Result<()> {

@@ -1,0 +1,9 @@
+-- TPC Benchmark H (Transaction Processing Performance Council), section 2.4.6:
+-- Forecasting Revenue Change Query (Q6), with the parameters of its query validation.
+SELECT
+    sum(l_extendedprice * l_discount) AS revenue
+FROM lineitem
+WHERE l_shipdate >= date '1994-01-01'
+    AND l_shipdate < date '1994-01-01' + interval '1' year
+    AND l_discount BETWEEN 0.06 - 0.01 AND 0.06 + 0.01
+    AND l_quantity < 24

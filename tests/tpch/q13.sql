@@ -1,0 +1,17 @@
+-- TPC Benchmark H (Transaction Processing Performance Council), section 2.4.13:
+-- Customer Distribution Query (Q13), with the parameters of its query validation.
+SELECT
+    c_count,
+    count(*) AS custdist
+FROM (
+    SELECT
+        c_custkey,
+        count(o_orderkey)
+    FROM customer
+    LEFT OUTER JOIN orders
+        ON c_custkey = o_custkey
+        AND o_comment NOT LIKE '%special%requests%'
+    GROUP BY c_custkey
+) AS c_orders (c_custkey, c_count)
+GROUP BY c_count
+ORDER BY custdist DESC, c_count DESC
