@@ -7,6 +7,7 @@ use anyhow::{Result, bail};
 use crate::cargo;
 use crate::chart;
 use crate::cluster;
+use crate::go_modules;
 use crate::images;
 use crate::packages;
 use crate::step::Steps;
@@ -23,6 +24,8 @@ pub(crate) enum Name {
     Analysis,
     /// Only the part of `analysis` that needs no node
     Tpch,
+    /// The gateway beside nginx and the upstream alone: latency, throughput, streams, memory. Takes --quick
+    Gateway,
 }
 
 #[derive(Debug, clap::Args)]
@@ -42,6 +45,7 @@ pub(crate) fn bench(options: &Options) -> Result<()> {
             on_cluster(options, "analysis", cluster::Options::default())
         }
         Name::Tpch => tpch(options),
+        Name::Gateway => gateway(options),
     }
 }
 
@@ -62,6 +66,22 @@ fn on_cluster(options: &Options, name: &str, cluster: cluster::Options) -> Resul
 fn tpch(options: &Options) -> Result<()> {
     packages::ensure_python()?;
     cargo::built("bench-tpch")?.args(&options.arguments).run()
+}
+
+fn gateway(options: &Options) -> Result<()> {
+    let mut steps = Steps::new("bench", 2);
+    steps.next("programs");
+    packages::ensure(packages::LOAD)?;
+    // Not installed: that would start it as a service of this machine.
+    let nginx = packages::unpacked("nginx", "usr/sbin/nginx")?;
+    go_modules::ensure(&[&go_modules::VEGETA])?;
+    let benchmark = cargo::built("bench-gateway")?;
+    steps.next("benchmark");
+    benchmark
+        .env("NGINX", nginx)
+        .env("VEGETA", go_modules::VEGETA.path("vegeta")?)
+        .args(&options.arguments)
+        .run()
 }
 
 fn cluster(options: &Options) -> Result<()> {

@@ -1,7 +1,11 @@
 //! The Debian packages that tasks need.
 
-use anyhow::{Result, bail};
+use std::fs;
+use std::path::PathBuf;
 
+use anyhow::{Context as _, Result, bail};
+
+use crate::cache;
 use crate::process::{Tool, in_path};
 use crate::step;
 
@@ -27,6 +31,9 @@ pub(crate) const NODE: &[&str] = &[
 
 /// What the tests of the services need: they run on PostgreSQL as well.
 pub(crate) const TESTS: &[&str] = &["postgresql", "util-linux"];
+
+/// What loads a server as much as it takes.
+pub(crate) const LOAD: &[&str] = &["wrk"];
 
 /// Whether this process may change the machine.
 pub(crate) fn is_root() -> bool {
@@ -63,6 +70,38 @@ pub(crate) fn ensure_python() -> Result<()> {
         return Ok(());
     }
     ensure(&["python3", "python3-pip", "python3-venv"])
+}
+
+/// The path of a program of a package that is unpacked in the cache and not
+/// installed: packages of servers start what they install, on ports that may be
+/// somebody else's. Its libraries have to be on the machine.
+pub(crate) fn unpacked(package: &str, program: &str) -> Result<PathBuf> {
+    let folder = cache::cache()?.join("debian").join(package);
+    let path = folder.join(program);
+    if path.is_file() {
+        return Ok(path);
+    }
+    step::detail(&format!("unpacking {package}"));
+    let partial = folder.with_extension("partial");
+    let _ = fs::remove_dir_all(&partial);
+    fs::create_dir_all(&partial).with_context(|| format!("creating {}", partial.display()))?;
+    let download = || Tool::new("apt-get").args(["download", "-q", package]).directory(&partial).quiet();
+    if download().is_err() {
+        // Its lists are missing, or of packages that have been replaced.
+        if is_root() {
+            apt(&["update", "-q"])?;
+        }
+        download().with_context(|| format!("downloading {package}; try `sudo apt-get update` first"))?;
+    }
+    let mut files = fs::read_dir(&partial).with_context(|| format!("reading {}", partial.display()))?;
+    let file = files.next().with_context(|| format!("apt-get has downloaded no package {package}"))??.path();
+    Tool::new("dpkg-deb").arg("--extract").arg(&file).arg(&partial).quiet()?;
+    if !partial.join(program).is_file() {
+        bail!("the package {package} has no {program}");
+    }
+    let _ = fs::remove_dir_all(&folder);
+    fs::rename(&partial, &folder).with_context(|| format!("moving {} into place", folder.display()))?;
+    Ok(path)
 }
 
 fn installed(package: &str) -> bool {
