@@ -13,6 +13,7 @@ use url::Url;
 
 use crate::limits::{DEADLINE, Deadline};
 use crate::problem::Problem;
+use crate::spans::Span;
 use crate::trace_context::TraceContext;
 
 /// A service of the same cluster either takes a connection within moments or not at all.
@@ -69,6 +70,17 @@ pub enum ClientError {
         /// What is wrong with it.
         source: reqwest::Error,
     },
+}
+
+impl ClientError {
+    /// In a word, for spans.
+    fn kind(&self) -> Option<&'static str> {
+        match self {
+            Self::TimedOut { .. } => Some("timeout"),
+            Self::Unreachable { source, .. } => source.is_connect().then_some("connect"),
+            Self::Token { .. } | Self::Request { .. } => None,
+        }
+    }
 }
 
 impl From<ClientError> for Problem {
@@ -153,7 +165,6 @@ impl ServiceClient {
         let service = || self.settings.service.clone();
         let mut request =
             request.build().map_err(|source| ClientError::Request { service: service(), source })?;
-        call.trace.inject(request.headers_mut());
         if let Some(token) =
             self.token().map_err(|source| ClientError::Token { service: service(), source })?
         {
@@ -183,16 +194,23 @@ impl ServiceClient {
         if left.is_zero() {
             return Err(ClientError::TimedOut { service: self.settings.service.clone() });
         }
+        let mut span = Span::client(call.trace, &self.settings.service, request.method(), request.url());
+        span.context().inject(request.headers_mut());
         request.headers_mut().insert(DEADLINE, call.deadline.header());
         *request.timeout_mut() = Some(left);
-        self.http.execute(request).await.map_err(|source| {
+        let answered = self.http.execute(request).await.map_err(|source| {
             let service = self.settings.service.clone();
             if source.is_timeout() && call.deadline.left().is_zero() {
                 ClientError::TimedOut { service }
             } else {
                 ClientError::Unreachable { service, source }
             }
-        })
+        });
+        match &answered {
+            Ok(response) => span.answered(response.status()),
+            Err(error) => span.failed(error.kind()),
+        }
+        answered
     }
 
     /// The value of the header `Authorization` for the service, for who sends

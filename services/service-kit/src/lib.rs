@@ -4,6 +4,7 @@
 //!   application   a service's routes with health, counters, traces, limits around them
 //!   server        listening, and stopping without breaking off what is under way
 //!   identity      who calls                    client         calling another service
+//!   spans         what is done, for a collector of OpenTelemetry
 //!   problem       errors (RFC 9457)            extract        extractors that answer with them
 //!   configuration what the operator says, reloaded without a restart
 //!   database      SQLite or PostgreSQL         objects        a folder or S3
@@ -26,6 +27,7 @@ pub mod objects;
 pub mod problem;
 pub mod queue;
 pub mod server;
+pub mod spans;
 pub mod telemetry;
 pub mod trace_context;
 

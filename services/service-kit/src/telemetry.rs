@@ -7,7 +7,7 @@ use axum::response::Response;
 use tracing::Instrument;
 use tracing_subscriber::EnvFilter;
 
-use crate::trace_context::TraceContext;
+use crate::spans::Span;
 
 /// Why logging could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +46,8 @@ pub fn start(filter: &str) -> Result<(), TelemetryError> {
 /// Gives a request its place in a trace, and logs how it ended. The answer
 /// carries the trace, so that a person who reports a problem can name it.
 pub(crate) async fn trace(mut request: Request, next: Next) -> Response {
-    let context = TraceContext::from_headers(request.headers());
+    let mut served = Span::server(&request);
+    let context = served.context().clone();
     let span = tracing::info_span!(
         "request",
         trace_id = context.trace_id(),
@@ -59,6 +60,7 @@ pub(crate) async fn trace(mut request: Request, next: Next) -> Response {
         let mut response = next.run(request).await;
         let milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         let status = response.status();
+        served.responded(status);
         // Server errors are for a person to look at; the rest is for who asks for it.
         if status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE {
             tracing::warn!(status = status.as_u16(), milliseconds, "A request failed.");

@@ -1,6 +1,7 @@
 //! Which request led to which: W3C Trace Context (<https://www.w3.org/TR/trace-context/>).
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
 
 /// The header that carries the context.
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -28,12 +29,50 @@ impl TraceContext {
     /// What is done here for a request with these headers: the trace goes on, or begins.
     #[must_use]
     pub fn from_headers(headers: &HeaderMap) -> Self {
-        let parent = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()).and_then(parse);
-        let Some((trace_id, flags)) = parent else {
-            return Self::root();
-        };
+        Self::of_caller(headers).map_or_else(Self::root, |caller| caller.child())
+    }
+
+    /// Where a request with these headers was made; `None` if they do not say.
+    #[must_use]
+    pub fn of_caller(headers: &HeaderMap) -> Option<Self> {
+        let caller = Self::parse(headers.get(TRACEPARENT)?.to_str().ok()?)?;
         let state = headers.get(TRACESTATE).filter(|state| state.len() <= TRACESTATE_LIMIT_BYTES).cloned();
-        Self { trace_id, span_id: random_u64(), flags, state }
+        Some(Self { state, ..caller })
+    }
+
+    /// The place that the value of a `traceparent` names; `None` if it is to be ignored.
+    #[must_use]
+    pub fn parse(traceparent: &str) -> Option<Self> {
+        let (trace_id, span_id, flags) = parse(traceparent)?;
+        Some(Self { trace_id, span_id, flags, state: None })
+    }
+
+    /// What is done for what is done here.
+    #[must_use]
+    pub fn child(&self) -> Self {
+        Self { span_id: random_u64(), ..self.clone() }
+    }
+
+    /// The place of a span that is a child of this one, if it has a parent.
+    pub(crate) fn of_span(span: &SpanContext, parent: Option<&Self>) -> Self {
+        Self {
+            trace_id: u128::from_be_bytes(span.trace_id().to_bytes()),
+            span_id: u64::from_be_bytes(span.span_id().to_bytes()),
+            flags: span.trace_flags().to_u8(),
+            state: parent.and_then(|parent| parent.state.clone()),
+        }
+    }
+
+    /// The same as OpenTelemetry has it. `is_remote` says that it is a place in another process.
+    pub(crate) fn span_context(&self, is_remote: bool) -> SpanContext {
+        let state = self.state.as_ref().and_then(|state| state.to_str().ok()?.parse::<TraceState>().ok());
+        SpanContext::new(
+            TraceId::from_bytes(self.trace_id.to_be_bytes()),
+            SpanId::from_bytes(self.span_id.to_be_bytes()),
+            TraceFlags::new(self.flags),
+            is_remote,
+            state.unwrap_or_default(),
+        )
     }
 
     /// Puts the context into the headers of a request that is made for this one.
@@ -67,8 +106,8 @@ impl TraceContext {
     }
 }
 
-/// Trace and flags of a header's value; `None` if it is to be ignored.
-fn parse(value: &str) -> Option<(u128, u8)> {
+/// Trace, span and flags of a header's value; `None` if it is to be ignored.
+fn parse(value: &str) -> Option<(u128, u64, u8)> {
     let mut parts = value.split('-');
     let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
     let version = hexadecimal(version, 2)?;
@@ -77,10 +116,10 @@ fn parse(value: &str) -> Option<(u128, u8)> {
         return None;
     }
     let trace_id = hexadecimal(trace, 32).filter(|id| *id != 0)?;
-    hexadecimal(span, 16).filter(|id| *id != 0)?;
+    let span_id = u64::try_from(hexadecimal(span, 16)?).ok().filter(|id| *id != 0)?;
     let flags = u8::try_from(hexadecimal(flags, 2)?).ok()?;
     // Of the flags only "sampled" is defined.
-    Some((trace_id, flags & 1))
+    Some((trace_id, span_id, flags & 1))
 }
 
 fn hexadecimal(text: &str, digits: usize) -> Option<u128> {
@@ -129,6 +168,18 @@ mod tests {
         let mut headers = HeaderMap::new();
         context.inject(&mut headers);
         assert_eq!(headers[TRACEPARENT], format!("00-{TRACE}-{}-01", context.span_id()).as_str());
+    }
+
+    #[test]
+    fn a_place_is_the_same_for_opentelemetry() {
+        let traceparent = format!("00-{TRACE}-00f067aa0ba902b7-01");
+        let place = TraceContext::parse(&traceparent).unwrap();
+        assert_eq!(place.traceparent(), traceparent);
+        let span = place.span_context(true);
+        assert_eq!(span.trace_id().to_string(), TRACE);
+        assert_eq!(span.span_id().to_string(), "00f067aa0ba902b7");
+        assert!(span.is_sampled() && span.is_remote());
+        assert_eq!(TraceContext::of_span(&span, None), place);
     }
 
     #[test]
