@@ -51,6 +51,7 @@ use service_kit::objects::{ObjectError, Objects};
 use service_kit::problem::chain;
 use service_kit::queue::{Backoff, Queue, QueueSettings, Worker, WorkerSettings};
 use service_kit::server::{self, ServerSettings};
+use service_kit::spans::{Export, ExportError};
 use service_kit::telemetry::{self, TelemetryError};
 use tokio::sync::watch;
 use utoipa::openapi::tag::TagBuilder;
@@ -89,6 +90,9 @@ pub enum ServeFailure {
     /// Logging cannot be started.
     #[error("logging cannot be started")]
     Telemetry(#[from] TelemetryError),
+    /// Spans cannot be sent.
+    #[error("spans cannot be sent")]
+    Export(#[from] ExportError),
     /// The configuration cannot be used.
     #[error("the configuration cannot be used")]
     Configuration(#[from] ConfigurationError),
@@ -139,6 +143,7 @@ fn start(arguments: &Arguments) -> Result<(), ServeFailure> {
 }
 
 async fn serve(arguments: &Arguments) -> Result<(), ServeFailure> {
+    let export = Export::begin(NAME, env!("CARGO_PKG_VERSION"))?;
     let stopping = server::stopping()?;
     let settings = Configuration::<Settings>::follow(&arguments.configuration).await?;
     let metrics = Metrics::new(PREFIX);
@@ -168,6 +173,7 @@ async fn serve(arguments: &Arguments) -> Result<(), ServeFailure> {
         tracing::error!(%error, "The workers have failed.");
     }
     service.database.close().await;
+    export.end().await;
     Ok(())
 }
 

@@ -32,6 +32,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use service_kit::Problem;
 use service_kit::limits::{DEADLINE, Deadline};
+use service_kit::spans::Span;
 use service_kit::trace_context::TraceContext;
 
 pub use self::headers::API_KEY;
@@ -117,9 +118,18 @@ impl Proxy {
         };
         let movement = Movement::begin();
         let limit = live.settings.response_time_limit();
-        let (head, body) = prepare(request, service, wanted, limit)?;
+        let trace = request.extensions().get::<TraceContext>().cloned().unwrap_or_else(TraceContext::root);
+        let (mut head, body) = prepare(request, service, wanted, limit)?;
+        let mut span = Span::client(&trace, &service.name, &head.method, &head.uri);
+        span.context().inject(&mut head.headers);
         let body = Watched::new(body, Arc::clone(&movement));
         let answered = self.answer(head, body, &movement, limit).await;
+        match &answered {
+            Ok(response) => span.answered(response.status()),
+            Err(Missing::TimedOut) => span.failed(Some("timeout")),
+            Err(Missing::Unreachable(error)) => span.failed(error.is_connect().then_some("connect")),
+        }
+        drop(span);
         self.counters.forwarded(
             &service.name,
             match &answered {
@@ -225,9 +235,6 @@ fn prepare(
         && let Ok(id) = HeaderValue::from_str(&principal.id)
     {
         headers.insert(headers::PRINCIPAL, id);
-    }
-    if let Some(trace) = parts.extensions.get::<TraceContext>() {
-        trace.inject(&mut headers);
     }
     if body.size_hint().upper().is_some_and(|bytes| bytes <= UPLOAD_BYTES) {
         let left = parts.extensions.get::<Deadline>().map_or(limit, |deadline| deadline.left().min(limit));

@@ -10,6 +10,7 @@ use service_kit::database::{Database, PoolBounds};
 use service_kit::health::Readiness;
 use service_kit::metrics::Metrics;
 use service_kit::server::{self, ServerSettings};
+use service_kit::spans::Export;
 use service_kit::telemetry;
 
 use crate::configuration::Settings;
@@ -55,6 +56,7 @@ pub async fn serve(arguments: ServeArguments) -> anyhow::Result<()> {
 
 async fn run(arguments: ServeArguments) -> anyhow::Result<()> {
     telemetry::start(&arguments.log)?;
+    let export = Export::begin("monolith", env!("CARGO_PKG_VERSION"))?;
     let stopping = server::stopping()?;
     let configuration = Configuration::<Settings>::follow(&arguments.configuration).await?;
     let settings = configuration.current();
@@ -92,5 +94,6 @@ async fn run(arguments: ServeArguments) -> anyhow::Result<()> {
     working.await?;
     delivering.await?;
     database.close().await;
+    export.end().await;
     Ok(())
 }

@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 use service_kit::Problem;
 use service_kit::database::{milliseconds, now_milliseconds};
 use service_kit::queue::{Backoff, Job, JobFailure, Worker, WorkerSettings};
+use service_kit::spans::Span;
+use service_kit::trace_context::TraceContext;
 
 use self::signature::Secret;
 use self::target::{Target, TargetError};
@@ -76,9 +78,21 @@ async fn handle(gateway: &Gateway, job: &Job) -> Result<(), JobFailure> {
     let again =
         |error: service_kit::database::DatabaseError| JobFailure::again(service_kit::problem::chain(&error));
     let Some(request) = requests::load(&gateway.database, &id).await.map_err(again)? else { return Ok(()) };
+    let asked = TraceContext::parse(&request.trace);
+    let mut span = Span::job(gateway.requests.webhooks.name(), job, asked.as_ref());
+    let told = tell(gateway, job, &request).await;
+    span.attempted(&told);
+    told
+}
+
+/// One attempt at telling of the end of a request.
+async fn tell(gateway: &Gateway, job: &Job, request: &Stored) -> Result<(), JobFailure> {
+    let again =
+        |error: service_kit::database::DatabaseError| JobFailure::again(service_kit::problem::chain(&error));
+    let id = &request.id;
     let (Some(webhook), Some(state)) = (&request.order.webhook, &request.webhook) else { return Ok(()) };
     let is_last = now_milliseconds() - job.created_at > milliseconds(GIVE_UP);
-    let attempt = match send(gateway, &request, webhook).await {
+    let attempt = match send(gateway, request, webhook).await {
         Attempt::Later(error, _) if is_last => Attempt::Never(format!("{error} (tried for a day)")),
         attempt => attempt,
     };
@@ -104,7 +118,7 @@ async fn handle(gateway: &Gateway, job: &Job) -> Result<(), JobFailure> {
         error,
         ..state.clone()
     };
-    requests::save_webhook(&gateway.database, &id, &state).await.map_err(again)?;
+    requests::save_webhook(&gateway.database, id, &state).await.map_err(again)?;
     result
 }
 

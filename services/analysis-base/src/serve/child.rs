@@ -154,6 +154,10 @@ impl Launcher {
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
+        // It is what runs a client's query, and sends no spans: their credentials are not for it.
+        for headers in ["OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"] {
+            command.env_remove(headers);
+        }
         match share.temporary_bytes {
             Some(bytes) => command.env("TEMPORARY_LIMIT_BYTES", bytes.to_string()),
             None => command.env_remove("TEMPORARY_LIMIT_BYTES"),

@@ -16,6 +16,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use service_kit::database::now_milliseconds;
 use service_kit::queue::{Job, JobFailure, Worker, WorkerSettings};
+use service_kit::spans::Span;
 use service_kit::trace_context::TraceContext;
 
 use super::analyses::{Analyses, Analysis, AnalysisStatus, LastTrouble};
@@ -60,19 +61,14 @@ async fn handle(gateway: &Gateway, job: &Job) -> Result<(), JobFailure> {
     let request = store::load(&gateway.database, &id).await.map_err(|error| again(error.into()))?;
     // It may have been cancelled before its turn, or be done but for this job.
     let Some(request) = request.filter(|request| !request.status.is_final()) else { return Ok(()) };
-    let trace = trace_of(&request);
+    let asked = TraceContext::parse(&request.trace);
+    let mut attempt = Span::job(gateway.requests.queue.name(), job, asked.as_ref());
+    let trace = attempt.context().clone();
     let span = tracing::info_span!("work", request = id, trace_id = trace.trace_id());
     let work = Work { gateway, job, request, trace };
-    tracing::Instrument::instrument(work.run(), span).await.map_err(again)
-}
-
-/// The trace of the request from which it came.
-fn trace_of(request: &Stored) -> TraceContext {
-    let mut headers = axum::http::HeaderMap::new();
-    if let Ok(value) = axum::http::HeaderValue::from_str(&request.trace) {
-        headers.insert(service_kit::trace_context::TRACEPARENT, value);
-    }
-    TraceContext::from_headers(&headers)
+    let worked = tracing::Instrument::instrument(work.run(), span).await.map_err(again);
+    attempt.attempted(&worked);
+    worked
 }
 
 /// Why work on a request stops early.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use service_kit::Problem;
 use service_kit::database::{Transaction, now_milliseconds};
 use service_kit::queue::NewJob;
+use service_kit::trace_context::TraceContext;
 use uuid::Uuid;
 
 use super::request::AnalysisRequest;
@@ -22,10 +23,13 @@ const MOST_ATTEMPTS: u32 = 4;
 pub struct Work {
     /// Id of the analysis.
     pub analysis: String,
+    /// The request that it is for, as a `traceparent`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<String>,
 }
 
 /// Stores the analysis, and puts it into the queue: both, or neither, when the
-/// transaction is committed. Gives its id.
+/// transaction is committed. `trace` is the request that it is for. Gives its id.
 ///
 /// # Errors
 /// If it reads a data set that is not there, or the queue is full.
@@ -34,6 +38,7 @@ pub async fn accept(
     transaction: &mut Transaction,
     request: AnalysisRequest,
     is_kept: bool,
+    trace: Option<&TraceContext>,
 ) -> Result<String, ServeError> {
     let mut versions = HashMap::new();
     let mut inputs = Vec::new();
@@ -58,7 +63,8 @@ pub async fn accept(
             ServeError::from(error)
         }
     })?;
-    let job = NewJob::new(&Work { analysis: id.clone() })?.max_attempts(MOST_ATTEMPTS);
+    let work = Work { analysis: id.clone(), trace: trace.map(TraceContext::traceparent) };
+    let job = NewJob::new(&work)?.max_attempts(MOST_ATTEMPTS);
     service.queue.enqueue(transaction, &job).await?;
     Ok(id)
 }

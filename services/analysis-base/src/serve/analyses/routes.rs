@@ -10,6 +10,7 @@ use service_kit::Problem;
 use service_kit::extract::{Json, Path, Query};
 use service_kit::idempotency::{Reservation, StoredResponse};
 use service_kit::problem::ProblemBody;
+use service_kit::trace_context::TraceContext;
 use utoipa::IntoParams;
 
 use super::accept::accept;
@@ -103,7 +104,9 @@ pub(crate) async fn create(
     let text = serde_json::to_vec(&request)?;
     let route = "POST /v1/analyses";
     let id = match idempotent::begin(&service, &headers, &extensions, route, &[&text]).await? {
-        Begin::Run(reservation) => begin(&service, request, reservation).await?,
+        Begin::Run(reservation) => {
+            begin(&service, request, reservation, extensions.get::<TraceContext>()).await?
+        }
         // The analysis may be further by now than when this was kept.
         Begin::Replay(stored) => String::from_utf8_lossy(&stored.body.unwrap_or_default()).into_owned(),
     };
@@ -122,8 +125,9 @@ async fn begin(
     service: &Service,
     request: AnalysisRequest,
     reservation: Option<Reservation>,
+    trace: Option<&TraceContext>,
 ) -> Result<String, ServeError> {
-    let begun = begin_reserved(service, request, reservation.as_ref()).await;
+    let begun = begin_reserved(service, request, reservation.as_ref(), trace).await;
     if begun.is_err() {
         idempotent::give_up(reservation).await;
     }
@@ -134,9 +138,10 @@ async fn begin_reserved(
     service: &Service,
     request: AnalysisRequest,
     reservation: Option<&Reservation>,
+    trace: Option<&TraceContext>,
 ) -> Result<String, ServeError> {
     let mut transaction = service.database.begin().await?;
-    let id = accept(service, &mut transaction, request, false).await?;
+    let id = accept(service, &mut transaction, request, false, trace).await?;
     if let Some(reservation) = reservation {
         let stored = StoredResponse {
             status: StatusCode::ACCEPTED.as_u16(),

@@ -13,6 +13,8 @@ use std::time::Duration;
 use crds::analysis::{FailureReason, RunSummary};
 use service_kit::problem::chain;
 use service_kit::queue::{Handler, Job, JobFailure};
+use service_kit::spans::Span;
+use service_kit::trace_context::TraceContext;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -51,25 +53,33 @@ enum Stop {
 
 impl Handler for Runner {
     async fn handle(&self, job: Job) -> Result<(), JobFailure> {
-        let Work { analysis } = job.payload()?;
-        let Err(error) = self.run(&job, &analysis).await else { return Ok(()) };
+        let Work { analysis, trace } = job.payload()?;
+        let asked = trace.as_deref().and_then(TraceContext::parse);
+        let mut span = Span::job(self.0.queue.name(), &job, asked.as_ref());
+        let attempted = self.attempt(&job, &analysis).await;
+        span.attempted(&attempted);
+        attempted
+    }
+}
+
+impl Runner {
+    async fn attempt(&self, job: &Job, analysis: &str) -> Result<(), JobFailure> {
+        let Err(error) = self.run(job, analysis).await else { return Ok(()) };
         let text = chain(&error);
         if job.attempt >= job.max_attempts {
             tracing::error!(analysis, error = text, "An analysis could not be run.");
             // If this fails as well, the housekeeping ends the analysis.
             let message = "The service could not run the analysis. Its log says more.";
             let failed = End::failed(FAULT, message.to_owned(), None);
-            return self.end(&job, &analysis, &failed).await.map_err(|_| JobFailure::again(text));
+            return self.end(job, analysis, &failed).await.map_err(|_| JobFailure::again(text));
         }
-        if let Err(error) = store::wait_again(&self.0.database, &analysis, WAITS_AGAIN).await {
+        if let Err(error) = store::wait_again(&self.0.database, analysis, WAITS_AGAIN).await {
             tracing::warn!(error = %chain(&error), "It cannot be noted down that an analysis waits again.");
         }
-        self.0.changes.tell(&analysis);
+        self.0.changes.tell(analysis);
         Err(JobFailure::again(text))
     }
-}
 
-impl Runner {
     async fn run(&self, job: &Job, id: &str) -> Result<(), ServeError> {
         let service = &self.0;
         let record = store::find_even_removed(&service.database, id).await?;

@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use service_kit::extract::{Json, Path};
 use service_kit::problem::ProblemBody;
+use service_kit::trace_context::TraceContext;
 use utoipa::ToSchema;
 
 use super::find_version;
@@ -69,7 +70,7 @@ pub(crate) async fn get(
     Path((name, version)): Path<(String, String)>,
 ) -> Result<Response, ServeError> {
     let record = find_version(&service, &name, &version).await?;
-    let analysis = analysis(&service, &record).await?;
+    let analysis = analysis(&service, &record, extensions.get::<TraceContext>()).await?;
     let wait = at_most(Preference::of(&headers).wait, &extensions);
     let analysis = analyses::wait(&service, &analysis, wait).await?;
     if !analysis.status.is_ended() {
@@ -83,7 +84,11 @@ pub(crate) async fn get(
 }
 
 /// The analysis with the profile of the version: one that is there, or a new one.
-async fn analysis(service: &Service, record: &VersionRecord) -> Result<String, ServeError> {
+async fn analysis(
+    service: &Service,
+    record: &VersionRecord,
+    trace: Option<&TraceContext>,
+) -> Result<String, ServeError> {
     let mut before = record.statistics.clone();
     loop {
         if let Some(id) = &before
@@ -94,7 +99,7 @@ async fn analysis(service: &Service, record: &VersionRecord) -> Result<String, S
         }
         let mut transaction = service.database.begin().await?;
         let request = AnalysisRequest::of_profile(&record.version.dataset, record.version.version);
-        let id = accept(service, &mut transaction, request, true).await?;
+        let id = accept(service, &mut transaction, request, true, trace).await?;
         if store::set_statistics(&mut transaction, &record.id, before.as_deref(), &id).await? {
             transaction.commit().await?;
             return Ok(id);

@@ -9,6 +9,7 @@ use service_kit::Problem;
 use service_kit::objects::Written;
 use service_kit::problem::chain;
 use service_kit::queue::{Handler, Job, JobFailure};
+use service_kit::spans::Span;
 use uuid::Uuid;
 
 use super::Work;
@@ -27,25 +28,32 @@ pub struct Finisher(pub Arc<Service>);
 
 impl Handler for Finisher {
     async fn handle(&self, job: Job) -> Result<(), JobFailure> {
+        let mut span = Span::job(self.0.finishing.name(), &job, None);
+        let attempted = self.attempt(&job).await;
+        span.attempted(&attempted);
+        attempted
+    }
+}
+
+impl Finisher {
+    async fn attempt(&self, job: &Job) -> Result<(), JobFailure> {
         let Work { upload } = job.payload()?;
         let found =
             store::find(&self.0.database, &upload).await.map_err(|error| JobFailure::again(chain(&error)))?;
         let Some(record) = found.filter(|record| record.status == UploadStatus::Finishing) else {
             return Ok(());
         };
-        let problem = match self.finish(&job, &record).await {
+        let problem = match self.finish(job, &record).await {
             Ok(()) => return Ok(()),
             // What the client has to mend is not tried again.
             Err(ServeError::Problem(problem)) if problem.status.is_client_error() => *problem,
             Err(error) if job.attempt < job.max_attempts => return Err(JobFailure::again(chain(&error))),
             Err(error) => Problem::from(error),
         };
-        let failed = self.fail(&job, &record, &problem.body()).await;
+        let failed = self.fail(job, &record, &problem.body()).await;
         failed.map_err(|error| JobFailure::again(chain(&error)))
     }
-}
 
-impl Finisher {
     async fn finish(&self, job: &Job, record: &UploadRecord) -> Result<(), ServeError> {
         let service = &self.0;
         let id = Uuid::now_v7().to_string();
