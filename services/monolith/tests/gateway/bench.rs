@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -23,6 +23,8 @@ pub struct Bench {
     folder: Arc<TempDir>,
     pub configuration: Value,
     pub admin_key: String,
+    /// Variables of the environment that a gateway has beside those of the tests.
+    pub environment: Vec<(&'static str, String)>,
 }
 
 /// A gateway that runs. It is killed when it is dropped.
@@ -32,6 +34,7 @@ pub struct Gateway {
     pub url: String,
     pub key: String,
     pub http: Client,
+    log: Arc<Mutex<Vec<String>>>,
     /// Its files are there for as long as it runs.
     _folder: Arc<TempDir>,
 }
@@ -52,7 +55,8 @@ impl Bench {
             } },
             "gateway": { "url": "http://platform.demo.svc", "allowPrivateWebhooks": true },
         });
-        let bench = Self { folder, configuration, admin_key: key_text("administrator") };
+        let admin_key = key_text("administrator");
+        let bench = Self { folder, configuration, admin_key, environment: Vec::new() };
         std::fs::write(bench.admin_key_file(), format!("{}\n", bench.admin_key)).expect("admin key");
         bench.configure();
         bench
@@ -82,10 +86,13 @@ impl Bench {
             .arg("--termination-message")
             .arg(self.folder.path().join("termination-log"))
             .args(["--listen", "127.0.0.1:0", "--log", "info,monolith=debug"])
+            .envs(self.environment.clone())
             .stderr(Stdio::piped())
             .spawn()
             .expect("start");
         let log = child.stderr.take().expect("log");
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&lines);
         let (sender, receiver) = mpsc::channel();
         std::thread::spawn(move || {
             for line in BufReader::new(log).lines().map_while(Result::ok) {
@@ -94,6 +101,7 @@ impl Bench {
                 if event["message"] == "The service listens." {
                     let _ = sender.send(event["address"].as_str().unwrap_or_default().to_owned());
                 }
+                kept.lock().unwrap_or_else(PoisonError::into_inner).push(line);
             }
         });
         let address = receiver.recv_timeout(PATIENCE).expect("the gateway listens");
@@ -102,6 +110,7 @@ impl Bench {
             url: format!("http://{address}"),
             key: self.admin_key.clone(),
             http: Client::builder().no_proxy().build().expect("client"),
+            log: lines,
             _folder: Arc::clone(&self.folder),
         }
     }
@@ -127,6 +136,12 @@ impl Gateway {
             self.post("/v1/keys", &json!({ "name": name, "scopes": scopes })).send().await.expect("key");
         let made = body(made, StatusCode::CREATED).await;
         (text(&made["id"]), text(&made["key"]))
+    }
+
+    /// How often it has logged this.
+    pub fn logged(&self, message: &str) -> usize {
+        let lines = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.iter().filter(|line| line.contains(message)).count()
     }
 
     pub fn kill(mut self) {

@@ -10,6 +10,7 @@
 
 mod analyses;
 mod bench;
+mod collector;
 mod cors;
 mod documentation;
 mod events;
@@ -23,6 +24,7 @@ mod proxying;
 mod recovery;
 mod replicas;
 mod requests;
+mod spans;
 mod upgrades;
 mod upstream;
 mod webhooks;
