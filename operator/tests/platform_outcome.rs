@@ -19,6 +19,8 @@ use crds::{Platform, condition};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
 
+const NOT_READY: &str = "None of its pods is ready yet: they start, or wait for their database";
+
 fn platform(spec: &str) -> Platform {
     let spec: serde_json::Value = serde_yaml_ng::from_str(spec).unwrap();
     serde_json::from_value(json!({
@@ -130,7 +132,7 @@ fn a_platform_whose_services_serve_is_ready() {
 fn a_service_that_starts_waits_without_a_word_about_its_usual_states() {
     for waiting in [None, Some(("ContainerCreating", "")), Some(("PodInitializing", ""))] {
         let case = Case { pods: vec![pod(None, waiting)], ..Case::of(starting("p")) };
-        check(case, ("False", "Pending", "Waiting for its pods to start"));
+        check(case, ("False", "Pending", NOT_READY));
     }
     let none = Case { monolith: None, ..Case::of(starting("p")) };
     check(none, ("False", "Pending", "Its Deployment is not there yet"));
@@ -161,7 +163,7 @@ fn pods_of_others_and_pods_that_go_say_nothing() {
         PodState { service: "analysis-base".to_owned(), ..pod(crash, None) },
         PodState { deleting: true, ..pod(crash, None) },
     ];
-    check(Case { pods, ..Case::of(starting("p")) }, ("False", "Pending", "Waiting for its pods to start"));
+    check(Case { pods, ..Case::of(starting("p")) }, ("False", "Pending", NOT_READY));
 }
 
 #[test]
@@ -179,7 +181,7 @@ fn a_claim_without_a_storage_class_says_what_to_do() {
     check(of(claim("Pending", Some("fast"))), ("False", "Pending", message));
     let message = "The volume of PersistentVolumeClaim `p-data` is lost";
     check(of(claim("Lost", Some("fast"))), ("False", "Pending", message));
-    check(of(claim("Bound", Some("fast"))), ("False", "Pending", "Waiting for its pods to start"));
+    check(of(claim("Bound", Some("fast"))), ("False", "Pending", NOT_READY));
 }
 
 #[test]

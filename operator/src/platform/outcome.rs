@@ -16,6 +16,9 @@ use crate::waiting::is_telling;
 const AVAILABLE: &str = "Available";
 /// Reason of what waits.
 pub const PENDING: &str = "Pending";
+/// What is said of pods that are not ready and in no trouble that shows: those
+/// whose database is away run, and are no different from those that start.
+const NOT_READY: &str = "None of its pods is ready yet: they start, or wait for their database";
 /// Reason of what is told to stand still.
 pub const SUSPENDED: &str = "Suspended";
 /// Reason of a Platform that is accepted though a Secret cannot be read.
@@ -193,7 +196,7 @@ fn stage(
         };
         return (true, "Updating", message);
     }
-    (false, PENDING, problem.unwrap_or_else(|| "Waiting for its pods to start".to_owned()))
+    (false, PENDING, problem.unwrap_or_else(|| NOT_READY.to_owned()))
 }
 
 /// What keeps the pods of a service from serving, if that is known.
