@@ -4,6 +4,8 @@
 //!   told to stop ─▶ not ready ─▶ (endpoints forget this pod) ─▶ accept nothing new ─▶ finish what runs ─▶ end
 //! ```
 
+mod stall;
+
 use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -27,6 +29,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
 use tower::ServiceExt;
 
+use self::stall::StallLimited;
 use crate::health::Readiness;
 use crate::problem::Problem;
 
@@ -50,11 +53,18 @@ pub struct ServerSettings {
     pub unready: Duration,
     /// What requests that are under way may still take after that.
     pub drain: Duration,
+    /// A client that takes nothing of its answer for so long is cut off.
+    pub stall: Duration,
 }
 
 impl Default for ServerSettings {
     fn default() -> Self {
-        Self { connections: 4096, unready: Duration::from_secs(3), drain: Duration::from_secs(20) }
+        Self {
+            connections: 4096,
+            unready: Duration::from_secs(3),
+            drain: Duration::from_secs(20),
+            stall: Duration::from_secs(60),
+        }
     }
 }
 
@@ -94,7 +104,7 @@ pub async fn serve(
     tracing::info!(address = %listener.local_addr()?, "The service listens.");
     let graceful = GracefulShutdown::new();
     {
-        let accepting = pin!(accept(&listener, &router, &graceful, settings.connections));
+        let accepting = pin!(accept(&listener, &router, &graceful, &settings));
         let leaving = pin!(async {
             stop.await;
             readiness.stop();
@@ -118,9 +128,10 @@ async fn accept(
     listener: &TcpListener,
     router: &Router,
     graceful: &GracefulShutdown,
-    connections: usize,
+    settings: &ServerSettings,
 ) -> Infallible {
-    let permits = Arc::new(Semaphore::new(connections));
+    let stall = settings.stall;
+    let permits = Arc::new(Semaphore::new(settings.connections));
     let spare_permits = Arc::new(Semaphore::new(SPARE_CONNECTIONS));
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT);
@@ -156,8 +167,9 @@ async fn accept(
                 request.extensions_mut().insert(ConnectInfo(peer));
                 request
             });
+            let stream = TokioIo::new(StallLimited::new(stream, stall));
             let connection = builder
-                .serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service))
+                .serve_connection_with_upgrades(stream, TowerToHyperService::new(service))
                 .into_owned();
             let mut served = pin!(watcher.watch(connection));
             let limit = if is_spare { SPARE_LIMIT } else { HEAD_LIMIT };
