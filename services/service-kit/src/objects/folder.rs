@@ -18,6 +18,14 @@ use super::ObjectError;
 const STAGING: &str = ".partial";
 /// How often a file is moved to a folder that a delete has just removed.
 const MOVES: u32 = 20;
+/// So much room is left on the volume, because the embedded database is on it as
+/// well: once that has none, not even a delete can be written down, and the
+/// volume stays full. It is as much as its write-ahead log may grow.
+const RESERVE_BYTES: u64 = 64 << 20;
+/// Of a small volume, one part of so many.
+const RESERVE_PARTS: u64 = 16;
+/// How often it is looked whether there still is room.
+const LOOK_BYTES: u64 = 1 << 20;
 
 /// A folder with objects.
 #[derive(Debug)]
@@ -69,29 +77,55 @@ pub(super) struct FolderUpload {
     staged: Staged,
     destination: PathBuf,
     root: PathBuf,
+    /// Bytes since it was looked whether there is room.
+    unlooked: u64,
 }
 
 impl FolderUpload {
     pub(super) async fn start(folder: &Arc<Folder>, path: &ObjectPath) -> io::Result<Self> {
+        look_for_room(&folder.root).await?;
         let destination = folder.store.path_to_filesystem(path).map_err(io::Error::other)?;
         // The store lists nothing whose name ends like this.
         let staged = folder.root.join(STAGING).join(format!("{}#0", Uuid::now_v7()));
         let file = File::create_new(&staged).await?;
-        Ok(Self { file, staged: Staged(Some(staged)), destination, root: folder.root.clone() })
+        let root = folder.root.clone();
+        Ok(Self { file, staged: Staged(Some(staged)), destination, root, unlooked: 0 })
     }
 
     pub(super) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.unlooked = self.unlooked.saturating_add(bytes.len() as u64);
+        if self.unlooked >= LOOK_BYTES {
+            self.unlooked = 0;
+            look_for_room(&self.root).await?;
+        }
         self.file.write_all(bytes).await
     }
 
     pub(super) async fn finish(self) -> io::Result<()> {
-        let Self { mut file, staged, destination, root } = self;
+        let Self { mut file, staged, destination, root, .. } = self;
         // Waits for what is being written in the background, and for its errors.
         file.flush().await?;
         file.sync_all().await?;
         drop(file);
         tokio::task::spawn_blocking(move || staged.reveal(&destination, &root)).await?
     }
+}
+
+/// Fails if what is left of the volume is for the database.
+async fn look_for_room(root: &Path) -> io::Result<()> {
+    let root = root.to_owned();
+    let volume = tokio::task::spawn_blocking(move || rustix::fs::statvfs(root.as_path())).await??;
+    let bytes = |blocks: u64| blocks.saturating_mul(volume.f_frsize);
+    if bytes(volume.f_bavail) < reserve(bytes(volume.f_blocks)) {
+        let what = "what is left of the volume is for the database";
+        return Err(io::Error::new(io::ErrorKind::StorageFull, what));
+    }
+    Ok(())
+}
+
+/// What objects leave of a volume of so many bytes.
+fn reserve(bytes: u64) -> u64 {
+    (bytes / RESERVE_PARTS).min(RESERVE_BYTES)
 }
 
 /// A file that is removed unless it gets its name.
@@ -147,6 +181,14 @@ impl Drop for Staged {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn objects_leave_some_room_to_the_database() {
+        assert_eq!(reserve(15 << 30), 64 << 20);
+        assert_eq!(reserve(64 << 20), 4 << 20);
+        // A file system that does not say how large it is.
+        assert_eq!(reserve(0), 0);
+    }
 
     #[test]
     fn what_a_process_has_left_incomplete_is_removed() {

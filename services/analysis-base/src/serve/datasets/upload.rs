@@ -291,15 +291,24 @@ pub async fn inspected(
 
 /// Writes a body to an object.
 async fn write(service: &Service, key: &str, body: Body, limit: u64) -> Result<Written, ServeError> {
-    let mut upload = service.objects.create(key).await?;
     let mut chunks = body.into_data_stream();
+    let mut upload = match service.objects.create(key).await {
+        Ok(upload) => upload,
+        Err(error) => {
+            drain(chunks, DRAIN_BYTES).await;
+            return Err(error.into());
+        }
+    };
     while let Some(chunk) = next_chunk(&mut chunks).await? {
         if upload.bytes() + chunk.len() as u64 > limit {
             drain(chunks, DRAIN_BYTES).await;
             return Err(Problem::too_large(limit).into());
         }
         service.metrics.uploaded.inc_by(chunk.len() as u64);
-        upload.write(chunk).await?;
+        if let Err(error) = upload.write(chunk).await {
+            drain(chunks, DRAIN_BYTES).await;
+            return Err(error.into());
+        }
     }
     Ok(upload.finish().await?)
 }
