@@ -18,6 +18,10 @@ const SOON: Duration = Duration::from_secs(2);
 /// When there may be room again in a queue that is full.
 const LATER: Duration = Duration::from_secs(5);
 
+/// What is said when nothing more can be kept.
+pub const NO_ROOM: &str =
+    "There is no room left in the storage of analysis-base. Delete data sets, or give it more.";
+
 /// Why a request is not done.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
@@ -54,6 +58,19 @@ pub enum ServeError {
     /// An attempt at an analysis failed for a reason that may pass.
     #[error("{0}")]
     Again(String),
+}
+
+impl ServeError {
+    /// Whether there is no room left for what is to be kept.
+    #[must_use]
+    pub const fn is_storage_full(&self) -> bool {
+        matches!(
+            self,
+            Self::Database(DatabaseError::Full { .. })
+                | Self::Queue(QueueError::Database(DatabaseError::Full { .. }))
+                | Self::Object(ObjectError::Full { .. })
+        )
+    }
 }
 
 impl From<Problem> for ServeError {
@@ -142,7 +159,5 @@ fn unavailable(detail: &str, error: &(dyn Error + 'static)) -> Problem {
 
 fn full(error: &(dyn Error + 'static)) -> Problem {
     tracing::error!(error = %chain(error), "There is no room left.");
-    Problem::storage_full(
-        "There is no room left in the storage of analysis-base. Delete data sets, or give it more.",
-    )
+    Problem::storage_full(NO_ROOM)
 }

@@ -10,7 +10,7 @@ use service_kit::limits::Deadline;
 use tokio::time::Instant;
 
 use super::model::{Analysis, AnalysisRecord, ResultRows, Status, address};
-use super::run::FAULT;
+use super::run::{FAULT, STORAGE_FULL};
 use super::store;
 use crate::serve::error::ServeError;
 use crate::serve::rows;
@@ -125,8 +125,11 @@ pub fn no_result(record: &AnalysisRecord) -> Problem {
 
 fn failed(record: &AnalysisRecord) -> Problem {
     let reason = record.reason.as_deref().unwrap_or(FAULT);
-    let status =
-        if reason == FAULT { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::UNPROCESSABLE_ENTITY };
+    let status = match reason {
+        FAULT => StatusCode::INTERNAL_SERVER_ERROR,
+        STORAGE_FULL => StatusCode::INSUFFICIENT_STORAGE,
+        _ => StatusCode::UNPROCESSABLE_ENTITY,
+    };
     let message = record.message.clone().unwrap_or_default();
     Problem::new(status, "analysis-failed", "Analysis failed", message).with("reason", reason)
 }

@@ -25,7 +25,7 @@ use super::store::{self, End};
 use crate::failure::Size;
 use crate::serve::child::{Ended, Workspace};
 use crate::serve::datasets::data_object;
-use crate::serve::error::ServeError;
+use crate::serve::error::{NO_ROOM, ServeError};
 use crate::serve::files;
 use crate::serve::garbage::Garbage;
 use crate::serve::metrics::Running;
@@ -36,6 +36,8 @@ use crate::serve::state::Service;
 const STORING: Duration = Duration::from_secs(24 * 60 * 60);
 /// Why an analysis failed that could not be run.
 pub(super) const FAULT: &str = "InternalError";
+/// Why an analysis failed whose result found no room.
+pub(super) const STORAGE_FULL: &str = "StorageFull";
 /// What is said of an analysis that is tried again. Why is nothing that a
 /// client could mend, and may name places inside of the cluster; the worker logs it.
 const WAITS_AGAIN: &str = "An attempt failed for a reason that may pass. The analysis is tried again.";
@@ -69,8 +71,12 @@ impl Runner {
         if job.attempt >= job.max_attempts {
             tracing::error!(analysis, error = text, "An analysis could not be run.");
             // If this fails as well, the housekeeping ends the analysis.
-            let message = "The service could not run the analysis. Its log says more.";
-            let failed = End::failed(FAULT, message.to_owned(), None);
+            let (reason, message) = if error.is_storage_full() {
+                (STORAGE_FULL, NO_ROOM)
+            } else {
+                (FAULT, "The service could not run the analysis. Its log says more.")
+            };
+            let failed = End::failed(reason, message.to_owned(), None);
             return self.end(job, analysis, &failed).await.map_err(|_| JobFailure::again(text));
         }
         if let Err(error) = store::wait_again(&self.0.database, analysis, WAITS_AGAIN).await {
