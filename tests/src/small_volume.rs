@@ -27,6 +27,43 @@ impl SmallVolume {
     /// # Errors
     /// If the file system cannot be mounted, and those of the API server.
     pub async fn create(namespace: &Namespace, claim: &str, kibibytes: u32) -> Result<Self> {
+        let volume = Self::mount(namespace, claim, kibibytes)?;
+        volume.declare(namespace, claim, kibibytes, "").await?;
+        let object: PersistentVolumeClaim = serde_json::from_value(json!({
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": { "name": claim },
+            "spec": {
+                "accessModes": ["ReadWriteOnce"],
+                "resources": { "requests": { "storage": format!("{kibibytes}Ki") } },
+                "storageClassName": "",
+                "volumeName": volume.name,
+            },
+        }))?;
+        namespace.create_object(&object).await?;
+        Ok(volume)
+    }
+
+    /// Makes the file system, and a volume for a claim of this name that
+    /// somebody else is going to make, of the storage class
+    /// [`Self::storage_class`].
+    ///
+    /// # Errors
+    /// If the file system cannot be mounted, and those of the API server.
+    pub async fn reserve(namespace: &Namespace, claim: &str, kibibytes: u32) -> Result<Self> {
+        let volume = Self::mount(namespace, claim, kibibytes)?;
+        volume.declare(namespace, claim, kibibytes, &volume.name).await?;
+        Ok(volume)
+    }
+
+    /// The storage class of a volume that is reserved. It has nothing else, so
+    /// nobody makes a volume of it.
+    #[must_use]
+    pub fn storage_class(&self) -> &str {
+        &self.name
+    }
+
+    fn mount(namespace: &Namespace, claim: &str, kibibytes: u32) -> Result<Self> {
         let name = format!("{}-{claim}", namespace.name);
         let folder = std::env::temp_dir().join(&name);
         std::fs::create_dir(&folder).with_context(|| format!("creating {}", folder.display()))?;
@@ -42,33 +79,29 @@ impl SmallVolume {
             mounted.success(),
             "a file system in memory cannot be mounted: this test needs root on the node"
         );
+        Ok(volume)
+    }
 
-        let capacity = json!({ "storage": format!("{kibibytes}Ki") });
+    async fn declare(
+        &self,
+        namespace: &Namespace,
+        claim: &str,
+        kibibytes: u32,
+        storage_class: &str,
+    ) -> Result<()> {
         let object: PersistentVolume = serde_json::from_value(json!({
             "apiVersion": "v1",
             "kind": "PersistentVolume",
-            "metadata": { "name": volume.name },
+            "metadata": { "name": self.name },
             "spec": {
                 "accessModes": ["ReadWriteOnce"],
-                "capacity": capacity,
-                "hostPath": { "path": volume.folder, "type": "Directory" },
+                "capacity": { "storage": format!("{kibibytes}Ki") },
+                "hostPath": { "path": self.folder, "type": "Directory" },
                 "claimRef": { "namespace": namespace.name, "name": claim },
+                "storageClassName": storage_class,
             },
         }))?;
-        volume.volumes.create(&PostParams::default(), &object).await.context("creating the volume")?;
-        let object: PersistentVolumeClaim = serde_json::from_value(json!({
-            "apiVersion": "v1",
-            "kind": "PersistentVolumeClaim",
-            "metadata": { "name": claim },
-            "spec": {
-                "accessModes": ["ReadWriteOnce"],
-                "resources": { "requests": capacity },
-                "storageClassName": "",
-                "volumeName": volume.name,
-            },
-        }))?;
-        namespace.create_object(&object).await?;
-        Ok(volume)
+        self.volumes.create(&PostParams::default(), &object).await.map(drop).context("creating the volume")
     }
 
     /// The names of the files on it.
