@@ -1,5 +1,7 @@
 //! Platforms: a front door and the services behind it.
 
+mod faults;
 mod front_door;
+mod http_route;
 mod lifecycle;
 mod rules;
