@@ -12,6 +12,7 @@ mod cargo;
 mod chart;
 mod cluster;
 mod demo;
+mod gateway_api;
 mod generate;
 mod go_modules;
 mod images;

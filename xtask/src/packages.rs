@@ -29,7 +29,8 @@ pub(crate) const NODE: &[&str] = &[
     "util-linux",
 ];
 
-/// What the tests of the services need: they run on PostgreSQL as well.
+/// What the tests of the services and of Platforms need: they run on PostgreSQL
+/// as well.
 pub(crate) const TESTS: &[&str] = &["postgresql", "util-linux"];
 
 /// What loads a server as much as it takes.

@@ -6,6 +6,7 @@ use crate::cache;
 use crate::cargo;
 use crate::chart;
 use crate::cluster;
+use crate::gateway_api;
 use crate::generate;
 use crate::go_modules;
 use crate::images;
@@ -119,8 +120,10 @@ fn with_cluster(options: &Options, total: &mut Total, steps: &mut Steps) -> Resu
     chart::install(&target, &images)?;
     steps.next("end-to-end tests");
     packages::ensure_python()?;
+    packages::ensure(packages::TESTS)?;
     let cargo = cargo::cargo("test")?.args(END_TO_END).args(options.filter.as_deref());
-    cargo_test(total, target.pass_to(cargo), &[END_TO_END_THREADS])
+    let cargo = target.pass_to(cargo).env("TEST_GATEWAY_API", gateway_api::definitions()?);
+    cargo_test(total, cargo, &[END_TO_END_THREADS])
 }
 
 /// Runs tests, adds up their results, and fails only if they could not be run to the end.
