@@ -2,7 +2,7 @@
 
 use std::fmt::{Debug, Write as _};
 
-use crds::AnalysisJob;
+use crds::{AnalysisJob, Platform};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::api::{ListParams, LogParams};
@@ -21,6 +21,7 @@ const MANY: usize = 12;
 pub async fn of(namespace: &Namespace) -> String {
     let mut text = String::new();
     describe::<AnalysisJob>(namespace, &mut text).await;
+    describe::<Platform>(namespace, &mut text).await;
     describe::<Job>(namespace, &mut text).await;
     describe_pods(namespace, &mut text).await;
     describe_events(namespace, &mut text).await;

@@ -136,7 +136,8 @@ async fn served_when_its_secret_comes(
                 .is_some_and(|(reason, message)| reason == "SecretNotFound" && message.contains("`database`"))
         })
         .await?;
-    namespace.create_secret("database", &[("url", &database.url())]).await?;
+    let url = database.url();
+    namespace.create_secret("database", &[("url", url.as_str())]).await?;
     let door = FrontDoor::of(namespace, "platform").await?;
     wait_until_served(namespace).await?;
     Ok(door)
