@@ -16,9 +16,12 @@
 //! does in the database of the service is done exactly once if it is done in
 //! the transaction in which the job is [completed](Job::complete): only the
 //! holder of the lease can.
+//!
+//! How workers learn of jobs, and of NATS JetStream, is told in [`dispatch`].
 
 mod backoff;
 mod broker;
+pub mod dispatch;
 mod job;
 mod store;
 mod worker;
@@ -31,6 +34,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 pub use self::backoff::Backoff;
+use self::dispatch::{Announcement, Announcer, Dispatched};
+pub use self::dispatch::{Dispatch, DispatchSettings};
 pub use self::job::{Handler, Job, JobFailure};
 pub use self::store::{DeadJob, Depth};
 pub use self::worker::{Worker, WorkerSettings};
@@ -96,7 +101,7 @@ impl Default for QueueSettings {
 }
 
 /// A queue by its name. Cheap to clone; clones wake each other's workers at
-/// once, other processes find out by looking.
+/// once, other processes find out by looking, or are told by NATS.
 #[derive(Clone, Debug)]
 pub struct Queue {
     database: Database,
@@ -104,6 +109,7 @@ pub struct Queue {
     settings: QueueSettings,
     signal: Arc<Notify>,
     bound: Arc<Mutex<BoundCheck>>,
+    announcer: Option<Arc<Announcer>>,
 }
 
 /// What was last seen of the bound.
@@ -123,7 +129,16 @@ impl Queue {
             settings,
             signal: Arc::default(),
             bound: Arc::default(),
+            announcer: None,
         }
+    }
+
+    /// The same queue, of whose jobs workers learn in this way. To be called
+    /// once for each queue of a process, within a runtime.
+    #[must_use]
+    pub fn dispatched_by(mut self, dispatch: &Dispatch) -> Self {
+        self.announcer = dispatch.announcer(&self);
+        self
     }
 
     /// Its name.
@@ -143,6 +158,10 @@ impl Queue {
         }
         let enqueued = store::insert(transaction, &self.name, job).await?;
         transaction.wake_after_commit(&self.signal);
+        if let Some(announcer) = self.announcer.clone().filter(|_| !enqueued.is_duplicate) {
+            let announcement = Announcement::of_attempt(enqueued.id.clone(), 0);
+            transaction.after_commit(move || announcer.announce(announcement));
+        }
         Ok(enqueued)
     }
 
@@ -182,7 +201,16 @@ impl Queue {
     pub async fn revive(&self, id: &str) -> Result<bool, QueueError> {
         let is_revived = store::revive(&self.database, &self.name, id).await?;
         self.signal.notify_waiters();
+        if let Some(announcer) = self.announcer.as_ref().filter(|_| is_revived) {
+            announcer.announce(Announcement::anew(id.to_owned()));
+        }
         Ok(is_revived)
+    }
+
+    /// What takes its jobs from NATS for a worker, if NATS hands them out.
+    fn dispatched(&self, settings: &WorkerSettings) -> Option<Dispatched> {
+        let announcer = self.announcer.clone()?;
+        Some(Dispatched::start(self.clone(), announcer, settings))
     }
 
     async fn is_full(&self, transaction: &mut Transaction) -> Result<bool, QueueError> {

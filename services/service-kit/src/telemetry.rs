@@ -30,7 +30,9 @@ pub enum TelemetryError {
 /// # Errors
 /// If the filter cannot be read, or logging was started before.
 pub fn start(filter: &str) -> Result<(), TelemetryError> {
-    let filter = EnvFilter::try_new(filter)
+    // The client of NATS logs each try to connect as an error; what becomes of
+    // NATS is told by the queues. What comes later in a filter prevails.
+    let filter = EnvFilter::try_new(format!("async_nats=off,{filter}"))
         .map_err(|error| TelemetryError::Filter { filter: filter.to_owned(), problem: error.to_string() })?;
     tracing_subscriber::fmt()
         .json()

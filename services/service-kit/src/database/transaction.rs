@@ -1,3 +1,4 @@
+use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
@@ -15,14 +16,25 @@ pub struct Transaction {
     inner: sqlx::Transaction<'static, Any>,
     /// Who waits for what this transaction brings.
     waiting: Vec<Arc<Notify>>,
+    after: AfterCommit,
     /// The turn to write. After the transaction, so that it is given on when
     /// that has ended.
     _turn: Option<OwnedSemaphorePermit>,
 }
 
+/// What is done once a transaction is committed.
+#[derive(Default)]
+struct AfterCommit(Vec<Box<dyn FnOnce() + Send + Sync>>);
+
+impl fmt::Debug for AfterCommit {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} to do", self.0.len())
+    }
+}
+
 impl Transaction {
     pub(super) fn new(inner: sqlx::Transaction<'static, Any>, turn: Option<OwnedSemaphorePermit>) -> Self {
-        Self { inner, waiting: Vec::new(), _turn: turn }
+        Self { inner, waiting: Vec::new(), after: AfterCommit::default(), _turn: turn }
     }
 
     /// Wakes who waits once this is committed: before that there is nothing to see.
@@ -32,16 +44,24 @@ impl Transaction {
         }
     }
 
+    /// Does something once this is committed, which must not take long.
+    pub(crate) fn after_commit(&mut self, act: impl FnOnce() + Send + Sync + 'static) {
+        self.after.0.push(Box::new(act));
+    }
+
     /// Makes everything last. When this returns, it survives a loss of power.
     ///
     /// # Errors
     /// If it was not committed; if the connection was lost, it may have been.
     pub async fn commit(self) -> Result<(), DatabaseError> {
-        let Self { inner, waiting, _turn: turn } = self;
+        let Self { inner, waiting, after, _turn: turn } = self;
         inner.commit().await?;
         drop(turn);
         for waiting in waiting {
             waiting.notify_waiters();
+        }
+        for act in after.0 {
+            act();
         }
         Ok(())
     }

@@ -4,10 +4,10 @@ use super::{Job, QueueError};
 
 /// What a worker needs of where jobs are kept.
 ///
-/// This is where another engine (NATS JetStream) comes in: its relay reads what
-/// was enqueued in the database, and the worker takes it from there. Of all
-/// that a broker does with a job, only the holder of its present lease can do
-/// it: `false` says that the lease is another one's by now.
+/// There are two: the database by itself, and [NATS](super::dispatch) with the
+/// database behind it. Of all that a broker does with a job, only the holder of
+/// its present lease can do it: `false` says that the lease is another one's by
+/// now.
 pub(super) trait Broker: Clone + Send + Sync + 'static {
     /// The name of the queue, for logs.
     fn name(&self) -> &str;
@@ -29,6 +29,9 @@ pub(super) trait Broker: Clone + Send + Sync + 'static {
     /// It is done.
     fn complete(&self, job: &Job) -> impl Future<Output = Result<bool, QueueError>> + Send;
 
+    /// The handler has completed it itself.
+    fn completed(&self, job: &Job) -> impl Future<Output = ()> + Send;
+
     /// It has failed and is tried again after the delay.
     fn retry(
         &self,
@@ -43,6 +46,9 @@ pub(super) trait Broker: Clone + Send + Sync + 'static {
     /// It was not finished, through no fault of its own: others may take it at
     /// once, and the attempt does not count.
     fn release(&self, job: &Job) -> impl Future<Output = Result<bool, QueueError>> + Send;
+
+    /// No more jobs are taken: others are to have those that wait here.
+    fn rest(&self) -> impl Future<Output = ()> + Send;
 
     /// Forgets what has been kept for long enough.
     fn forget(&self) -> impl Future<Output = Result<(), QueueError>> + Send;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
+use super::dispatch::Delivery;
 use super::{QueueError, store};
 use crate::database::{DatabaseError, Transaction};
 use crate::objects::ObjectError;
@@ -24,6 +25,8 @@ pub struct Job {
     /// Proves that the lease is ours: another one has another.
     pub(super) claim: Arc<str>,
     pub(super) has_key: bool,
+    /// The message by which it came, if it came by one.
+    pub(super) delivery: Option<Delivery>,
     is_completed: Arc<AtomicBool>,
 }
 
@@ -44,8 +47,13 @@ impl Job {
             payload: payload.into(),
             claim: Arc::clone(claim),
             has_key,
+            delivery: None,
             is_completed: Arc::default(),
         }
+    }
+
+    pub(super) fn delivered_by(self, delivery: Delivery) -> Self {
+        Self { delivery: Some(delivery), ..self }
     }
 
     /// What it carries.

@@ -28,8 +28,8 @@ const COUNT_UNFINISHED: &str = "\
 SELECT count(*) FROM
     (SELECT id FROM kit_jobs WHERE queue = $1 AND due_at IS NOT NULL LIMIT $2) AS unfinished";
 
-/// Takes what is due: new jobs, failed ones whose wait is over, and those of
-/// workers whose lease has lapsed.
+/// Takes what has been due for so long: new jobs, failed ones whose wait is
+/// over, and those of workers whose lease has lapsed.
 ///
 /// `MATERIALIZED`, because PostgreSQL may otherwise look for them more than
 /// once and take more than it is asked for.
@@ -37,7 +37,7 @@ macro_rules! claim {
     ($lock:literal) => {
         concat!(
             "WITH due AS MATERIALIZED (SELECT id FROM kit_jobs
-    WHERE queue = $1 AND due_at <= (SELECT milliseconds FROM kit_clock)
+    WHERE queue = $1 AND due_at <= (SELECT milliseconds FROM kit_clock) - $5
     ORDER BY due_at, id LIMIT $2 ",
             $lock,
             ")
@@ -234,6 +234,36 @@ impl Queue {
         Ok(self.database.execute(statement).await? == 1)
     }
 
+    /// Takes jobs that have been due for at least so long.
+    pub(super) async fn claim_due(
+        &self,
+        most: usize,
+        lease: Duration,
+        overdue: Duration,
+    ) -> Result<Vec<Job>, QueueError> {
+        let claim: Arc<str> = Uuid::now_v7().to_string().into();
+        let statement = match self.database.dialect() {
+            Dialect::Sqlite => CLAIM_ON_SQLITE,
+            Dialect::Postgresql => CLAIM_ON_POSTGRESQL,
+        };
+        let mut transaction = self.database.begin().await?;
+        let rows = sqlx::query(statement)
+            .bind(self.name())
+            .bind(i64::try_from(most).unwrap_or(i64::MAX))
+            .bind(&*claim)
+            .bind(milliseconds(lease))
+            .bind(milliseconds(overdue))
+            .fetch_all(&mut *transaction)
+            .await
+            .map_err(DatabaseError::from)?;
+        let jobs: Result<Vec<Job>, sqlx::Error> = rows.iter().map(|row| claimed(row, &claim)).collect();
+        let mut jobs = jobs.map_err(DatabaseError::from)?;
+        transaction.commit().await?;
+        // Ids are in the order of time.
+        jobs.sort_by(|one, other| one.id.cmp(&other.id));
+        Ok(jobs)
+    }
+
     async fn forget_finished(&self, state: &str, after: Duration) -> Result<u64, QueueError> {
         let statement =
             sqlx::query(FORGET).bind(self.name()).bind(state).bind(milliseconds(after)).bind(FORGET_ROWS);
@@ -251,26 +281,7 @@ impl Broker for Queue {
     }
 
     async fn claim(&self, most: usize, lease: Duration) -> Result<Vec<Job>, QueueError> {
-        let claim: Arc<str> = Uuid::now_v7().to_string().into();
-        let statement = match self.database.dialect() {
-            Dialect::Sqlite => CLAIM_ON_SQLITE,
-            Dialect::Postgresql => CLAIM_ON_POSTGRESQL,
-        };
-        let mut transaction = self.database.begin().await?;
-        let rows = sqlx::query(statement)
-            .bind(self.name())
-            .bind(i64::try_from(most).unwrap_or(i64::MAX))
-            .bind(&*claim)
-            .bind(milliseconds(lease))
-            .fetch_all(&mut *transaction)
-            .await
-            .map_err(DatabaseError::from)?;
-        let jobs: Result<Vec<Job>, sqlx::Error> = rows.iter().map(|row| claimed(row, &claim)).collect();
-        let mut jobs = jobs.map_err(DatabaseError::from)?;
-        transaction.commit().await?;
-        // Ids are in the order of time.
-        jobs.sort_by(|one, other| one.id.cmp(&other.id));
-        Ok(jobs)
+        self.claim_due(most, lease, Duration::ZERO).await
     }
 
     async fn renew(&self, job: &Job, lease: Duration) -> Result<bool, QueueError> {
@@ -280,6 +291,8 @@ impl Broker for Queue {
     async fn complete(&self, job: &Job) -> Result<bool, QueueError> {
         self.settle(completion(job)).await
     }
+
+    async fn completed(&self, _job: &Job) {}
 
     async fn retry(&self, job: &Job, delay: Duration, error: &str) -> Result<bool, QueueError> {
         self.settle(held(RETRY, job).bind(milliseconds(delay)).bind(kept(error))).await
@@ -294,6 +307,8 @@ impl Broker for Queue {
         self.signal.notify_waiters();
         Ok(is_released)
     }
+
+    async fn rest(&self) {}
 
     async fn forget(&self) -> Result<(), QueueError> {
         self.forget_finished("done", self.settings.deduplication).await?;
@@ -314,7 +329,7 @@ fn held(statement: &'static str, job: &Job) -> Statement<'static> {
     sqlx::query(statement).bind(&*job.id).bind(&*job.claim)
 }
 
-fn claimed(row: &AnyRow, claim: &Arc<str>) -> Result<Job, sqlx::Error> {
+pub(super) fn claimed(row: &AnyRow, claim: &Arc<str>) -> Result<Job, sqlx::Error> {
     let id: String = row.try_get("id")?;
     let key: Option<String> = row.try_get("deduplication_key")?;
     let attempts = (small(row.try_get("attempts")?), small(row.try_get("max_attempts")?));

@@ -31,6 +31,10 @@ pub struct WorkerSettings {
     /// How often the queue is looked at for what was put into it by other
     /// processes, or has become due.
     pub poll: Duration,
+    /// How often it is looked at instead while NATS hands out jobs, for those
+    /// that it has missed. A job counts as missed when it has been due for a
+    /// third of that.
+    pub missed_poll: Duration,
     /// The wait between two attempts.
     pub backoff: Backoff,
     /// How long the jobs that run when the process stops may still take. Then
@@ -44,6 +48,7 @@ impl Default for WorkerSettings {
             concurrency: 4,
             lease: Duration::from_secs(60),
             poll: Duration::from_secs(1),
+            missed_poll: Duration::from_secs(30),
             backoff: Backoff::default(),
             drain: Duration::from_secs(20),
         }
@@ -68,7 +73,10 @@ impl<H: Handler> Worker<H> {
     /// Works until `stop`; then takes no new jobs, and finishes or gives back
     /// those that it has. Errors of the database are logged and waited out.
     pub async fn run(self, stop: impl Future<Output = ()> + Send) {
-        work(self.queue, self.handler, self.settings, stop).await;
+        match self.queue.dispatched(&self.settings) {
+            None => work(self.queue, self.handler, self.settings, stop).await,
+            Some(broker) => work(broker, self.handler, self.settings, stop).await,
+        }
     }
 }
 
@@ -137,6 +145,7 @@ async fn work<B: Broker, H: Handler>(
             () = sleep(pause) => {}
         }
     }
+    broker.rest().await;
     let ended = timeout(settings.drain, async { while attempts.join_next().await.is_some() {} }).await;
     if ended.is_err() {
         tracing::warn!(
@@ -211,8 +220,9 @@ impl<B: Broker> Attempt<B> {
                 }
             }
         };
-        if let Some(verdict) = self.verdict(ended) {
-            self.settle(&verdict).await;
+        match self.verdict(ended) {
+            Some(verdict) => self.settle(&verdict).await,
+            None => self.broker.completed(&self.job).await,
         }
     }
 
