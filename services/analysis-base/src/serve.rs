@@ -49,7 +49,7 @@ use service_kit::limits::Limits;
 use service_kit::metrics::Metrics;
 use service_kit::objects::{ObjectError, Objects};
 use service_kit::problem::chain;
-use service_kit::queue::{Backoff, Queue, QueueSettings, Worker, WorkerSettings};
+use service_kit::queue::{Backoff, Dispatch, Queue, QueueSettings, Worker, WorkerSettings};
 use service_kit::server::{self, ServerSettings};
 use service_kit::spans::{Export, ExportError};
 use service_kit::telemetry::{self, TelemetryError};
@@ -196,11 +196,12 @@ async fn open(
     let launcher = Launcher::new(&arguments.work_folder, place.clone(), settings.clone())?;
     let objects = Objects::open(&current.objects)?;
     let database = Database::open(&current.database, &[tables::TABLES], PoolBounds::default()).await?;
+    let dispatch = Dispatch::start(current.queue.as_ref(), metrics);
     let queue_settings = QueueSettings { bound: bounds.queue_length, ..QueueSettings::default() };
     Ok(Service {
         garbage: Garbage::new(&database, &objects),
-        queue: Queue::new(&database, "analyses", queue_settings),
-        finishing: Queue::new(&database, "uploads", QueueSettings::default()),
+        queue: Queue::new(&database, "analyses", queue_settings).dispatched_by(&dispatch),
+        finishing: Queue::new(&database, "uploads", QueueSettings::default()).dispatched_by(&dispatch),
         idempotency: Idempotency::new(&database, IdempotencySettings::default()),
         turns: Turns::new(shares.concurrency, &place),
         metrics: ServeMetrics::register(metrics),

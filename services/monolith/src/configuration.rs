@@ -1,5 +1,5 @@
-//! What the operator tells the gateway. All but the place of the database can
-//! be changed while it runs.
+//! What the operator tells the gateway. All but the places of the database and
+//! of the queues can be changed while it runs.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use service_kit::database::DatabaseSettings;
+use service_kit::queue::DispatchSettings;
 use url::Url;
 
 use crate::rate::RateLimit;
@@ -21,6 +22,9 @@ pub struct Settings {
     pub namespace: String,
     /// Where the gateway keeps keys and requests.
     pub database: DatabaseSettings,
+    /// What hands out requests and webhooks; without it, the database.
+    #[serde(default)]
+    pub queue: Option<DispatchSettings>,
     /// The services behind it, by their names in the table of services.
     #[serde(default)]
     pub services: BTreeMap<String, ServiceSettings>,

@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use service_kit::client::ClientError;
 use service_kit::configuration::Configuration;
 use service_kit::database::Database;
+use service_kit::queue::Dispatch;
 use tokio::sync::watch;
 
 use crate::configuration::{GatewaySettings, Settings};
@@ -58,11 +59,12 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// A gateway as configured.
+    /// A gateway as configured. To be made within a runtime.
     #[must_use]
     pub fn new(
         live: Live,
         database: Database,
+        dispatch: &Dispatch,
         keys: Keys,
         counters: Counters,
         stopping: watch::Receiver<bool>,
@@ -72,7 +74,7 @@ impl Gateway {
             keys,
             limiter: Limiter::default(),
             proxy: Proxy::new(counters.clone()),
-            requests: Requests::new(&database),
+            requests: Requests::new(&database, dispatch),
             joined: Joined::default(),
             counters,
             stopping,

@@ -32,7 +32,7 @@ use std::time::Duration;
 use service_kit::Problem;
 use service_kit::database::Database;
 use service_kit::idempotency::{Idempotency, IdempotencySettings};
-use service_kit::queue::{Queue, QueueSettings};
+use service_kit::queue::{Dispatch, Queue, QueueSettings};
 use tokio::sync::Semaphore;
 
 use self::body::Room;
@@ -73,13 +73,13 @@ pub struct Requests {
 }
 
 impl Requests {
-    /// The requests in a database.
+    /// The requests in a database, and what hands them out.
     #[must_use]
-    pub fn new(database: &Database) -> Self {
+    pub fn new(database: &Database, dispatch: &Dispatch) -> Self {
         let settings = QueueSettings { bound: MOST_QUEUED, ..QueueSettings::default() };
         Self {
-            queue: Queue::new(database, "requests", settings),
-            webhooks: Queue::new(database, "webhooks", QueueSettings::default()),
+            queue: Queue::new(database, "requests", settings).dispatched_by(dispatch),
+            webhooks: Queue::new(database, "webhooks", QueueSettings::default()).dispatched_by(dispatch),
             idempotency: Idempotency::new(database, IdempotencySettings::default()),
             writer: Box::new(Template),
             changes: Changes::default(),

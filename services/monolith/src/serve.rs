@@ -9,6 +9,7 @@ use service_kit::configuration::Configuration;
 use service_kit::database::{Database, PoolBounds};
 use service_kit::health::Readiness;
 use service_kit::metrics::Metrics;
+use service_kit::queue::Dispatch;
 use service_kit::server::{self, ServerSettings};
 use service_kit::spans::Export;
 use service_kit::telemetry;
@@ -65,7 +66,8 @@ async fn run(arguments: ServeArguments) -> anyhow::Result<()> {
     let metrics = Metrics::new("monolith");
     let counters = Counters::new(&metrics);
     let live = Live::new(&settings)?;
-    let gateway = Arc::new(Gateway::new(live, database.clone(), keys, counters, stopping.clone()));
+    let dispatch = Dispatch::start(settings.queue.as_ref(), &metrics);
+    let gateway = Arc::new(Gateway::new(live, database.clone(), &dispatch, keys, counters, stopping.clone()));
 
     let readiness = Readiness::default();
     let checked = database.clone();

@@ -5,9 +5,10 @@ use serde_json::Value;
 use service_kit::database::DatabaseSettings;
 use service_kit::identity::TrustSettings;
 use service_kit::objects::ObjectSettings;
+use service_kit::queue::DispatchSettings;
 
-/// `configuration.json`. All but the places of database and objects can be
-/// changed while the service runs.
+/// `configuration.json`. All but the places of database, objects and queues can
+/// be changed while the service runs.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Settings {
@@ -15,6 +16,9 @@ pub struct Settings {
     pub database: DatabaseSettings,
     /// Where data and results are.
     pub objects: ObjectSettings,
+    /// What hands out analyses and uploads; without it, the database.
+    #[serde(default)]
+    pub queue: Option<DispatchSettings>,
     /// Who may call; without it, everybody.
     #[serde(default)]
     pub trust: Option<TrustConfiguration>,
