@@ -2,12 +2,14 @@
 
 pub mod configuration;
 mod exposure;
+mod queue;
 mod service;
 mod spec;
 mod status;
 mod storage;
 
 pub use exposure::{Exposure, HttpRoute, Ingress, ParentReference, ServiceType};
+pub use queue::{NatsJetStream, Queue};
 pub use service::{Autoscaling, PlatformService, ServiceName};
 pub use spec::{Platform, PlatformSpec};
 pub use status::{PlatformStatus, ServiceStatus};

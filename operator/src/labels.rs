@@ -25,7 +25,7 @@ pub const PLATFORM: &str = "aisaas.dev/platform";
 pub const PAUSED: &str = "aisaas.dev/paused";
 /// Digest of the keys of Secrets that a pod reads when it starts.
 pub const SECRETS_DIGEST: &str = "aisaas.dev/secrets-digest";
-/// Digest of where a service keeps its data.
+/// Digest of where a service keeps its data, and of what hands out its work.
 pub const STORAGE_DIGEST: &str = "aisaas.dev/storage-digest";
 /// Kueue's label: the queue that a Job waits in.
 pub const QUEUE_NAME: &str = "kueue.x-k8s.io/queue-name";

@@ -15,6 +15,7 @@ pub mod dereference;
 mod error;
 pub mod issuer;
 pub mod outcome;
+pub mod queue;
 pub mod services;
 pub mod status;
 pub mod storage;

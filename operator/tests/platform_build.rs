@@ -48,6 +48,7 @@ exposure:
   corsAllowedOrigins: ['https://shop.example.com']
 storage: {s3: {url: 's3://bucket/prefix/', endpoint: 'https://store:9000', region: eu-west-1, secret: {name: store}}}
 database: {postgresql: {secret: {name: database, key: address}}}
+queue: {natsJetStream: {url: 'tls://nats.messaging:4222', secret: {name: nats}, replicas: 3}}
 ";
 
 fn platform(spec: &str) -> Platform {
@@ -77,6 +78,7 @@ fn observed() -> Observed {
         references: References {
             database_secret: read("d"),
             objects_secret: read("o"),
+            queue_secret: read("q"),
             issuer: Some(Arc::new(Issuer {
                 name: "https://kubernetes.default.svc".to_owned(),
                 keys: json!({ "keys": [{ "kty": "RSA", "kid": "1" }] }),
@@ -269,6 +271,39 @@ fn a_change_of_the_configuration_replaces_no_pods_but_another_place_of_the_data_
 }
 
 #[test]
+fn nats_hands_out_the_work_of_every_service_that_has_some() {
+    let spec = "queue: {natsJetStream: {url: 'nats://nats:4222'}}";
+    let validated = validate(&platform(spec), &observed(), &Rules::default(), MORE).unwrap();
+    let prepared = build(&validated, &images(), true);
+    let told = |name: &str| serde_json::to_value(configuration(&prepared, name).queue).unwrap();
+    let expected = |service: &str| {
+        let subject = format!("aisaas.demo.platform.{service}");
+        json!({ "natsJetStream": { "url": "nats://nats:4222", "subject": subject, "replicas": 1 } })
+    };
+    assert_eq!(told("platform-configuration"), expected("monolith"));
+    assert_eq!(told("platform-analysis-base-configuration"), expected("analysis-base"));
+    assert_eq!(told("platform-generative-base-configuration"), json!(null), "it has no work to hand out");
+    let volumes = |prepared: &Prepared| pod(prepared, "platform").volumes.unwrap();
+    assert!(volumes(&prepared).iter().all(|volume| volume.name != "queue"), "without a Secret");
+    assert!(volumes(&built(LARGEST)).iter().any(|volume| volume.name == "queue"));
+    // Where the work is handed out is read at the start of a pod.
+    let digest = |prepared: &Prepared| annotations(prepared, "platform")["aisaas.dev/storage-digest"].clone();
+    assert_ne!(digest(&prepared), digest(&built(SMALLEST)));
+}
+
+#[test]
+fn pods_are_replaced_when_the_credentials_of_nats_change() {
+    let digest = |observed: &Observed, name: &str| {
+        annotations(&built_from(&platform(LARGEST), observed), name)["aisaas.dev/secrets-digest"].clone()
+    };
+    let mut other = observed();
+    other.references.queue_secret = Some(SecretState::Read("other".to_owned()));
+    for name in ["platform", "platform-analysis-base"] {
+        assert_ne!(digest(&observed(), name), digest(&other, name));
+    }
+}
+
+#[test]
 fn a_claim_has_room_for_the_database_and_the_objects_and_never_shrinks() {
     let size = |prepared: &Prepared, name: &str| {
         let claim: k8s_openapi::api::core::v1::PersistentVolumeClaim =
@@ -352,6 +387,7 @@ static MORE: &[ServiceDefinition] = &[
         image: |images| &images.analysis_base,
         has_database: false,
         has_objects: false,
+        has_queue: false,
         resources: DefaultResources { requests: &[("cpu", "1")], limits: &[("memory", "1Gi")] },
         calls: &["analysis-base"],
         routes: &["/v1/chat"],

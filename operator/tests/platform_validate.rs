@@ -21,6 +21,7 @@ exposure:
   httpRoute: {parentRefs: [{name: public}], hostnames: [api.example.com]}
 storage: {s3: {url: 's3://bucket/prefix/', secret: {name: store}}}
 database: {postgresql: {secret: {name: database, key: address}}}
+queue: {natsJetStream: {url: 'nats://nats:4222', secret: {name: nats}}}
 ";
 
 fn platform(spec: &str) -> Platform {
@@ -41,6 +42,7 @@ fn observed() -> Observed {
         references: References {
             database_secret: read("d"),
             objects_secret: read("o"),
+            queue_secret: read("q"),
             issuer: Some(Arc::new(Issuer {
                 name: "https://kubernetes.default.svc".to_owned(),
                 keys: json!({ "keys": [{ "kty": "RSA", "kid": "1" }] }),
@@ -73,6 +75,10 @@ fn what_is_missing_is_named_with_what_to_do() {
             references.objects_secret = Some(SecretState::KeyMissing("AWS_ACCESS_KEY_ID".to_owned()));
         },
         "Secret `store` has no key `AWS_ACCESS_KEY_ID`: add it, and the platform goes on by itself",
+    );
+    check(
+        |references| references.queue_secret = Some(SecretState::Missing),
+        "Secret `nats` does not exist in this namespace: create it, and the platform goes on by itself",
     );
     check(
         |references| references.admin_key = AdminKey::WithoutKey,

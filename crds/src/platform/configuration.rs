@@ -24,6 +24,10 @@ pub struct ServiceConfiguration {
     /// Where the service keeps objects; absent if it keeps none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub objects: Option<ObjectsConfiguration>,
+    /// What hands out the work that the service has accepted; the database if
+    /// absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<QueueConfiguration>,
     /// Whom the service obeys; absent at the gateway, which is called with API
     /// keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -79,6 +83,26 @@ pub enum ObjectsConfiguration {
         /// Folder with the files AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and,
         /// if there is one, AWS_SESSION_TOKEN.
         credentials_folder: String,
+    },
+}
+
+/// What hands out the work that a service has accepted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum QueueConfiguration {
+    /// NATS JetStream, with the database behind it.
+    NatsJetStream {
+        /// `nats://HOST:4222`, or `tls://HOST:4222`.
+        url: String,
+        /// What the subjects of the service's queues begin with; each adds its
+        /// name. With `_` for each dot it is the name of the stream.
+        subject: String,
+        /// On how many servers each stream is.
+        replicas: i32,
+        /// Folder with the file `credentials`, or `username` and `password`, or
+        /// `token`; and with `ca.crt`, if there is one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        credentials_folder: Option<String>,
     },
 }
 
@@ -176,6 +200,8 @@ pub mod paths {
     pub const DATABASE_URL_FILE: &str = "url";
     /// Folder with the credentials of the S3-compatible store.
     pub const OBJECTS_SECRET_FOLDER: &str = "/var/run/secrets/aisaas/objects";
+    /// Folder with the credentials of NATS.
+    pub const QUEUE_SECRET_FOLDER: &str = "/var/run/secrets/aisaas/queue";
     /// A folder that the service may write to, and that is gone with its pod.
     pub const TEMPORARY: &str = "/tmp";
     /// Where a service that cannot go on leaves one sentence that says why.
@@ -200,7 +226,20 @@ mod tests {
             region: None,
             credentials_folder: paths::OBJECTS_SECRET_FOLDER.to_owned(),
         };
+        let nats = QueueConfiguration::NatsJetStream {
+            url: "nats://nats.messaging:4222".to_owned(),
+            subject: "aisaas.demo.platform.monolith".to_owned(),
+            replicas: 3,
+            credentials_folder: Some(paths::QUEUE_SECRET_FOLDER.to_owned()),
+        };
         for (value, expected) in [
+            (
+                serde_json::to_value(nats).unwrap(),
+                json!({ "natsJetStream": {
+                    "url": "nats://nats.messaging:4222", "subject": "aisaas.demo.platform.monolith",
+                    "replicas": 3, "credentialsFolder": "/var/run/secrets/aisaas/queue",
+                } }),
+            ),
             (
                 serde_json::to_value(sqlite).unwrap(),
                 json!({ "sqlite": { "path": "/var/lib/aisaas/data/database.sqlite3" } }),

@@ -1,7 +1,7 @@
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use super::{Database, Exposure, PlatformService, PlatformStatus, Storage};
+use super::{Database, Exposure, PlatformService, PlatformStatus, Queue, Storage};
 
 /// Specification of the shared services of one namespace. Everything is
 /// optional: with `spec: {}`, every service runs as one pod, and keeps its data
@@ -60,6 +60,14 @@ pub struct PlatformSpec {
     /// service, if left out. Data are not moved when this is changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<Database>,
+
+    /// What hands out to the pods of a service the work that it has accepted.
+    /// The work itself is in the database in any case, and the database also
+    /// hands it out if this is left out, by being looked at every second. With
+    /// many pods, NATS JetStream spares it that. While NATS is away, the
+    /// database hands out the work again; nothing is lost or done twice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<Queue>,
 
     /// Let analyses read from addresses of the cluster and of private networks,
     /// and from buckets, and let webhooks go there. Whoever has a key that may

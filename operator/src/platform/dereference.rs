@@ -1,10 +1,12 @@
 //! Reads, and nothing but reads: the objects, most of which are known from
 //! watches, and what the specification refers to.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crds::Platform;
 use crds::platform::configuration::paths;
+use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DynamicObject, ObjectMeta};
 use kube::{Api, ResourceExt};
@@ -21,6 +23,9 @@ use crate::labels;
 /// whether they must be there.
 const OBJECTS_KEYS: [(&str, bool); 3] =
     [("AWS_ACCESS_KEY_ID", true), ("AWS_SECRET_ACCESS_KEY", true), ("AWS_SESSION_TOKEN", false)];
+/// Keys of a Secret with credentials of NATS. None must be there by itself.
+const QUEUE_KEYS: [(&str, bool); 5] =
+    [("credentials", false), ("username", false), ("password", false), ("token", false), ("ca.crt", false)];
 
 /// What was read.
 #[derive(Clone, Debug, Default)]
@@ -73,6 +78,8 @@ pub struct References {
     pub database_secret: Option<SecretState>,
     /// The Secret with the credentials of the store, if there is to be one.
     pub objects_secret: Option<SecretState>,
+    /// The Secret with the credentials of NATS, if there is to be one.
+    pub queue_secret: Option<SecretState>,
     /// Who signs the tokens that services show to one another.
     pub issuer: Option<Arc<Issuer>>,
     /// Whether the cluster has no HTTPRoutes.
@@ -201,6 +208,32 @@ enum HttpRoutes {
     Unknown,
 }
 
+type SecretData = BTreeMap<String, ByteString>;
+
+fn state_of(data: &SecretData, keys: &[(&str, bool)]) -> SecretState {
+    if let Some((key, _)) = keys.iter().find(|(key, is_needed)| *is_needed && !data.contains_key(*key)) {
+        return SecretState::KeyMissing((*key).to_owned());
+    }
+    let values =
+        keys.iter().map(|(key, _)| data.get(*key).map(|value| value.0.as_slice()).unwrap_or_default());
+    SecretState::Read(digest(values))
+}
+
+/// What a Secret with credentials of NATS lacks. More than one kind of them is
+/// no fault: the service takes the first.
+fn missing_queue_key(data: &SecretData) -> Option<&'static str> {
+    let has = |key: &str| data.contains_key(key);
+    match (has("username"), has("password")) {
+        _ if has("credentials") => None,
+        (true, false) => Some("password"),
+        (false, true) => Some("username"),
+        (true, true) => None,
+        _ if has("token") || has("ca.crt") => None,
+        // As a part of a sentence, between backticks.
+        _ => Some("credentials`, `username`, `token` or `ca.crt"),
+    }
+}
+
 struct Reader<'a> {
     platform: &'a Platform,
     context: &'a Context,
@@ -221,6 +254,11 @@ impl Reader<'_> {
             Some(s3) => Some(self.secret(&s3.secret.name, &OBJECTS_KEYS).await),
             None => None,
         };
+        let queue = spec.queue.as_ref().and_then(|queue| queue.nats_jet_stream.as_ref()?.secret.as_ref());
+        let queue_secret = match queue {
+            Some(secret) => Some(self.queue_secret(&secret.name).await),
+            None => None,
+        };
         let admin_key = self.admin_key().await?;
         let issuer =
             self.context.platforms.issuer.get(&self.context.client).await.map_err(Error::ReadIssuer)?;
@@ -230,6 +268,7 @@ impl Reader<'_> {
             admin_key: admin_key.map_or(AdminKey::Missing, |(_, found)| found),
             database_secret,
             objects_secret,
+            queue_secret,
             issuer: Some(issuer),
             lacks_http_routes: false,
         })
@@ -251,24 +290,37 @@ impl Reader<'_> {
     /// Reads a Secret that pods mount. That it cannot be read is told, and does
     /// not keep everything else from being done.
     async fn secret(&self, name: &str, keys: &[(&str, bool)]) -> SecretState {
+        match self.secret_data(name).await {
+            Ok(data) => state_of(&data, keys),
+            Err(state) => state,
+        }
+    }
+
+    /// Reads the Secret with the credentials of NATS, of which there are several
+    /// kinds.
+    async fn queue_secret(&self, name: &str) -> SecretState {
+        match self.secret_data(name).await {
+            Ok(data) => match missing_queue_key(&data) {
+                Some(key) => SecretState::KeyMissing(key.to_owned()),
+                None => state_of(&data, &QUEUE_KEYS),
+            },
+            Err(state) => state,
+        }
+    }
+
+    async fn secret_data(&self, name: &str) -> Result<SecretData, SecretState> {
         let secrets: Api<Secret> = Api::namespaced(self.context.client.clone(), self.namespace);
-        let data = match secrets.get_opt(name).await {
-            Ok(Some(secret)) => secret.data.unwrap_or_default(),
-            Ok(None) => return SecretState::Missing,
+        match secrets.get_opt(name).await {
+            Ok(Some(secret)) => Ok(secret.data.unwrap_or_default()),
+            Ok(None) => Err(SecretState::Missing),
             Err(error) => {
                 tracing::warn!(%error, namespace = self.namespace, secret = name, "A Secret cannot be read. The pods keep what they have.");
-                return SecretState::Unreadable(match error {
+                Err(SecretState::Unreadable(match error {
                     kube::Error::Api(status) => status.message,
                     _ => "the API server did not answer".to_owned(),
-                });
+                }))
             }
-        };
-        if let Some((key, _)) = keys.iter().find(|(key, is_needed)| *is_needed && !data.contains_key(*key)) {
-            return SecretState::KeyMissing((*key).to_owned());
         }
-        let values =
-            keys.iter().map(|(key, _)| data.get(*key).map(|value| value.0.as_slice()).unwrap_or_default());
-        SecretState::Read(digest(values))
     }
 
     async fn http_route(&self) -> Result<HttpRoutes, Error> {
@@ -296,5 +348,33 @@ impl Reader<'_> {
 
     fn asks_for_http_route(&self) -> bool {
         self.platform.spec.exposure.as_ref().is_some_and(|exposure| exposure.http_route.is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_for_nats_has_one_of_several_kinds_of_credentials() {
+        let missing = |keys: &[&str]| {
+            let data = keys.iter().map(|key| ((*key).to_owned(), ByteString::default())).collect();
+            missing_queue_key(&data)
+        };
+        for good in
+            [&["credentials"][..], &["username", "password"], &["token"], &["ca.crt"], &["ca.crt", "token"]]
+        {
+            assert_eq!(missing(good), None, "{good:?}");
+        }
+        assert_eq!(missing(&["username"]), Some("password"));
+        assert_eq!(missing(&["password", "ca.crt"]), Some("username"));
+        assert!(missing(&["other"]).is_some_and(|keys| keys.contains("credentials")));
+    }
+
+    #[test]
+    fn a_change_of_what_nobody_reads_changes_no_digest() {
+        let data = |key: &str| BTreeMap::from([(key.to_owned(), ByteString(b"a".to_vec()))]);
+        assert_eq!(state_of(&data("other"), &QUEUE_KEYS), state_of(&BTreeMap::new(), &QUEUE_KEYS));
+        assert_ne!(state_of(&data("token"), &QUEUE_KEYS), state_of(&data("username"), &QUEUE_KEYS));
     }
 }

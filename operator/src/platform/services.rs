@@ -21,6 +21,8 @@ pub struct ServiceDefinition {
     pub has_database: bool,
     /// Whether it keeps objects.
     pub has_objects: bool,
+    /// Whether it has work that is handed out to its pods.
+    pub has_queue: bool,
     /// Requests and limits, where the specification names none.
     pub resources: DefaultResources,
     /// The services that it calls.
@@ -45,6 +47,7 @@ pub const SERVICES: &[ServiceDefinition] = &[
         image: |images| &images.monolith,
         has_database: true,
         has_objects: false,
+        has_queue: true,
         resources: DefaultResources {
             requests: &[("cpu", "50m"), ("memory", "64Mi"), ("ephemeral-storage", "64Mi")],
             limits: &[("cpu", "2"), ("memory", "256Mi"), ("ephemeral-storage", "1Gi")],
@@ -58,6 +61,7 @@ pub const SERVICES: &[ServiceDefinition] = &[
         image: |images| &images.analysis_base,
         has_database: true,
         has_objects: true,
+        has_queue: true,
         resources: DefaultResources {
             requests: &[("cpu", "100m"), ("memory", "256Mi"), ("ephemeral-storage", "64Mi")],
             limits: &[("cpu", "2"), ("memory", "1Gi"), ("ephemeral-storage", "8Gi")],

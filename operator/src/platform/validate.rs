@@ -15,6 +15,7 @@ use super::Rejection;
 use super::children::{ChildKind, DeploymentState};
 use super::dereference::{AdminKey, Observed, References, SecretState, admin_key_name};
 use super::issuer::Issuer;
+use super::queue::{ServiceQueue, queue};
 use super::services::ServiceDefinition;
 use super::storage::{ServiceStorage, storage};
 use crate::digest::digest;
@@ -74,6 +75,8 @@ pub struct ValidatedService {
     pub autoscaling: Option<Autoscaling>,
     /// Where it keeps its data.
     pub storage: ServiceStorage,
+    /// What hands out its work, if it is not the database.
+    pub queue: Option<ServiceQueue>,
     /// Digest of the Secrets that its pods mount, if they mount any.
     pub secrets_digest: Option<String>,
     /// Its Deployment as it is, if there is one.
@@ -206,7 +209,9 @@ fn secret_states<'a>(platform: &'a Platform, references: &'a References) -> Vec<
     let database =
         database.map(|database| database.secret.name.as_str()).zip(references.database_secret.as_ref());
     let objects = objects.map(|s3| s3.secret.name.as_str()).zip(references.objects_secret.as_ref());
-    database.into_iter().chain(objects).collect()
+    let queue = spec.queue.as_ref().and_then(|queue| queue.nats_jet_stream.as_ref()?.secret.as_ref());
+    let queue = queue.map(|secret| secret.name.as_str()).zip(references.queue_secret.as_ref());
+    database.into_iter().chain(objects).chain(queue).collect()
 }
 
 struct ServiceBuilder<'a> {
@@ -234,16 +239,23 @@ impl ServiceBuilder<'_> {
         let mut storage =
             storage(definition, spec).map_err(|message| Rejection::InvalidSpecification(vec![message]))?;
         self.keep_claim(&mut storage, &deployment);
+        let queue = queue(definition, spec, self.name, self.namespace);
         Ok(Some(ValidatedService {
             definition,
             url: service_url(&deployment, self.namespace),
             service_account: workload.service_account_name.clone().unwrap_or_else(|| deployment.to_string()),
             has_own_account: self.observed.child(ChildKind::ServiceAccount, deployment.as_str()).is_some(),
             autoscaling: given.and_then(|service| service.autoscaling.clone()),
-            secrets_digest: secrets_digest(&storage, &self.observed.references, present.as_deref()),
+            secrets_digest: secrets_digest(
+                &storage,
+                queue.as_ref(),
+                &self.observed.references,
+                present.as_deref(),
+            ),
             deployment,
             workload,
             storage,
+            queue,
             present,
         }))
     }
@@ -281,14 +293,16 @@ fn claim_name(deployment: &LabelName) -> String {
 /// pods, for nothing.
 fn secrets_digest(
     storage: &ServiceStorage,
+    queue: Option<&ServiceQueue>,
     references: &References,
     present: Option<&DeploymentState>,
 ) -> Option<String> {
     let mounted = [
         storage.database_secret.as_ref().map(|_| references.database_secret.as_ref()),
         storage.objects_secret.as_ref().map(|_| references.objects_secret.as_ref()),
+        queue.and_then(|queue| queue.secret.as_ref()).map(|_| references.queue_secret.as_ref()),
     ];
-    if mounted == [None, None] {
+    if mounted == [None, None, None] {
         return None;
     }
     let digests: Option<Vec<&[u8]>> = mounted

@@ -35,6 +35,7 @@ impl Parts<'_> {
             namespace: self.validated.namespace.to_string(),
             database: self.service.storage.database.clone(),
             objects: self.service.storage.objects.clone(),
+            queue: self.service.queue.as_ref().map(|queue| queue.configuration.clone()),
             trust: self.trust(),
             services: callees.collect(),
             gateway: GatewayConfiguration {

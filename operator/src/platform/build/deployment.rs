@@ -91,11 +91,13 @@ impl Parts<'_> {
         let workload = &self.service.workload;
         let own = labels::platform_service(&self.validated.name, self.service.definition.name);
         // The configuration is read again while a service runs, but for where
-        // its data are; and Secrets are read when it starts.
+        // its data and its work are; and Secrets are read when it starts.
         let storage = &self.service.storage;
         let places = serde_json::to_vec(&(&storage.database, &storage.objects)).unwrap_or_default();
-        let mut annotations =
-            BTreeMap::from([(labels::STORAGE_DIGEST.to_owned(), digest([places.as_slice()]))]);
+        let queue = self.service.queue.as_ref();
+        let queue = queue.map(|queue| serde_json::to_vec(&queue.configuration).unwrap_or_default());
+        let places = [places.as_slice()].into_iter().chain(queue.as_deref());
+        let mut annotations = BTreeMap::from([(labels::STORAGE_DIGEST.to_owned(), digest(places))]);
         if let Some(secrets) = &self.service.secrets_digest {
             annotations.insert(labels::SECRETS_DIGEST.to_owned(), secrets.clone());
         }
@@ -168,6 +170,10 @@ impl Parts<'_> {
                 .objects_secret
                 .as_ref()
                 .map(|secret| secret_volume("objects", paths::OBJECTS_SECRET_FOLDER, secret.clone(), None)),
+        );
+        let queue = self.service.queue.as_ref().and_then(|queue| queue.secret.as_ref());
+        volumes.extend(
+            queue.map(|secret| secret_volume("queue", paths::QUEUE_SECRET_FOLDER, secret.clone(), None)),
         );
         volumes
     }
