@@ -1,5 +1,5 @@
-//! Builds the programs of the local node, and others that tasks need, from the pinned Go modules in
-//! `cluster/go`.
+//! Builds the programs of the local node, and those that tests and benchmarks need, from
+//! the pinned Go modules in `cluster/go`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -59,6 +59,12 @@ pub(crate) const KWOK: Build =
     Build { name: "kwok", module: "kwok", programs: &[("sigs.k8s.io/kwok/cmd/kwok", "kwok")] };
 pub(crate) const VEGETA: Build =
     Build { name: "vegeta", module: "vegeta", programs: &[("github.com/tsenart/vegeta/v12", "vegeta")] };
+/// The server that queues are tested with.
+pub(crate) const NATS_SERVER: Build = Build {
+    name: "nats-server",
+    module: "nats-server",
+    programs: &[("github.com/nats-io/nats-server/v2", "nats-server")],
+};
 
 /// What a node is made of, in the order in which it is needed.
 pub(crate) const NODE: &[&Build] = &[&KUBERNETES, &ETCD, &COREDNS, &LOCAL_PATH, &METRICS_SERVER];

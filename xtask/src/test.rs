@@ -98,9 +98,11 @@ fn without_cluster(options: &Options, total: &mut Total, steps: &mut Steps) {
     total.check("cargo deny", dependencies());
     steps.next("unit tests");
     total.check("packages", packages::ensure(packages::TESTS));
+    total.check("nats-server", go_modules::ensure(&[&go_modules::NATS_SERVER]));
     let filter: Vec<&str> = options.filter.as_deref().into_iter().collect();
     for cargo in [cargo::cargo("test"), cargo::own("test")] {
-        let outcome = cargo.and_then(|cargo| cargo_test(total, cargo.args(&filter), &[]));
+        let outcome =
+            cargo.and_then(with_nats_server).and_then(|cargo| cargo_test(total, cargo.args(&filter), &[]));
         total.check("cargo test", outcome);
     }
     steps.next("generated files");
@@ -121,8 +123,9 @@ fn with_cluster(options: &Options, total: &mut Total, steps: &mut Steps) -> Resu
     steps.next("end-to-end tests");
     packages::ensure_python()?;
     packages::ensure(packages::TESTS)?;
+    go_modules::ensure(&[&go_modules::NATS_SERVER])?;
     let cargo = cargo::cargo("test")?.args(END_TO_END).args(options.filter.as_deref());
-    let cargo = target.pass_to(cargo).env("TEST_GATEWAY_API", gateway_api::definitions()?);
+    let cargo = with_nats_server(target.pass_to(cargo))?.env("TEST_GATEWAY_API", gateway_api::definitions()?);
     cargo_test(total, cargo, &[END_TO_END_THREADS])
 }
 
@@ -136,6 +139,11 @@ fn cargo_test(total: &mut Total, cargo: Tool, for_the_tests: &[&str]) -> Result<
         bail!("`{line}` failed before all tests had run; see its output above");
     }
     Ok(())
+}
+
+/// Tells tests where the server is that queues are tested with.
+fn with_nats_server(cargo: Tool) -> Result<Tool> {
+    Ok(cargo.env("NATS_SERVER", go_modules::NATS_SERVER.path("nats-server")?))
 }
 
 fn dependencies() -> Result<()> {

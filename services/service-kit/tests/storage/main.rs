@@ -31,11 +31,15 @@ macro_rules! on_both {
 }
 
 mod bucket;
+mod dispatch;
+mod dispatch_failures;
 mod idempotency;
 mod migrations;
+mod nats;
 mod objects;
 mod place;
 mod postgresql;
+mod process;
 mod queue_failures;
 mod queues;
 mod recovery;

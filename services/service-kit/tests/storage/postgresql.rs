@@ -1,16 +1,16 @@
 //! A PostgreSQL server: Debian's, started by the tests and stopped by them.
 
 use std::fs;
-use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::thread::{JoinHandle, sleep, spawn};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+
+use crate::process::{Process, free_port};
 
 const USER: &str = "aisaas";
 /// With characters that are escaped in an address.
@@ -111,45 +111,6 @@ impl Drop for Server {
     }
 }
 
-/// A running server; stopped when dropped.
-#[derive(Debug)]
-struct Process {
-    id: u32,
-    /// Closed to end the thread.
-    life: Option<Sender<()>>,
-    keeper: Option<JoinHandle<()>>,
-}
-
-impl Process {
-    /// The kernel ends the server when the thread that started it ends, so that
-    /// none stays behind if the tests are killed. That thread must not be the
-    /// one of a test.
-    fn start(mut command: Command) -> Self {
-        let (started, starting) = channel();
-        let (life, end) = channel::<()>();
-        let keeper = spawn(move || {
-            let mut child = command.spawn().expect("start PostgreSQL");
-            started.send(child.id()).expect("tell the id");
-            // Until the other end is dropped.
-            let _ = end.recv();
-            child.wait().expect("wait for PostgreSQL");
-        });
-        let id = starting.recv().expect("PostgreSQL is started");
-        Self { id, life: Some(life), keeper: Some(keeper) }
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // A fast shutdown.
-        let _ = Command::new("sh").arg("-c").arg(format!("kill -INT {}", self.id)).status();
-        self.life = None;
-        if let Some(keeper) = self.keeper.take() {
-            let _ = keeper.join();
-        }
-    }
-}
-
 /// Where Debian puts the programs of the newest version.
 fn binaries() -> PathBuf {
     let mut found: Vec<(u32, PathBuf)> = fs::read_dir("/usr/lib/postgresql")
@@ -195,8 +156,4 @@ fn own(path: &Path) {
         };
         chown(path, Some(id("-u")), Some(id("-g"))).expect("give it to PostgreSQL");
     }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").expect("port").local_addr().expect("address").port()
 }
