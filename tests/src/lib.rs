@@ -4,6 +4,7 @@
 //!   with_namespace ─▶ Namespace   a fresh namespace, PodSecurity `restricted`
 //!                       │         create, wait, read; a diagnosis if it fails
 //!                       ├─▶ HttpServer, S3Server   where pods find data
+//!                       ├─▶ NatsServer             what hands out work
 //!                       ├─▶ FrontDoor              a Platform, as programs use it
 //!                       └─▶ Operator               its pod, log and counters
 //! ```
@@ -20,6 +21,7 @@ pub mod front_door;
 pub mod helm;
 pub mod http_server;
 pub mod namespace;
+pub mod nats_server;
 pub mod operator;
 pub mod outcome;
 pub mod platform_pods;
@@ -45,6 +47,7 @@ pub use event_stream::EventStream;
 pub use front_door::FrontDoor;
 pub use http_server::{HttpServer, Page};
 pub use namespace::{Namespace, with_namespace};
+pub use nats_server::NatsServer;
 pub use operator::Operator;
 pub use postgresql::PostgresqlServer;
 pub use s3_server::S3Server;

@@ -8,6 +8,7 @@ use crate::rule_table::{Creation, Verdict};
 use crate::specification::with;
 
 const ONE_DATABASE: &str = "give exactly one of `embedded` and `postgresql`";
+const ONE_QUEUE: &str = "give `natsJetStream`, or leave out `queue`: then the database hands out the work";
 const ONE_STORAGE: &str = "give exactly one of `persistentVolumeClaim` and `s3`";
 const NEEDS_POSTGRESQL: &str =
     "more than one pod of a service needs `database.postgresql`: the embedded database belongs to one pod";
@@ -53,6 +54,7 @@ fn accepted() -> Vec<Creation> {
         },
         "storage": s3(),
         "database": postgresql(),
+        "queue": nats(json!({ "secret": { "name": "nats" }, "replicas": 3 })),
         "suspend": true,
     });
     let embedded = json!({
@@ -69,6 +71,7 @@ fn accepted() -> Vec<Creation> {
         row("every field that a platform at scale can have", everything, Verdict::Accepted),
         row("every field that an embedded platform can have", embedded, Verdict::Accepted),
         row("a storage class of one of two", one_class, Verdict::Accepted),
+        row("a queue without credentials", json!({ "queue": nats(json!({})) }), Verdict::Accepted),
         row("one pod", replicas(1), Verdict::Accepted),
         row("no pod", replicas(0), Verdict::Accepted),
         row(
@@ -142,6 +145,12 @@ fn refused() -> Vec<Creation> {
             ONE_STORAGE,
         ),
         of("two storage classes for one claim", classes, ONE_CLASS),
+        of("a queue that is nowhere", json!({ "queue": {} }), ONE_QUEUE),
+        of(
+            "a stream on two servers",
+            json!({ "queue": nats(json!({ "replicas": 2 })) }),
+            "replicas must be 1, 3 or 5",
+        ),
     ]
 }
 
@@ -189,6 +198,16 @@ fn refused_by_schema() -> Vec<Creation> {
             address,
         ),
         of(
+            "a queue of another scheme",
+            json!({ "queue": nats(json!({ "url": "https://nats:4222" })) }),
+            "spec.queue.natsJetStream.url",
+        ),
+        of(
+            "credentials in an address",
+            json!({ "queue": nats(json!({ "url": "nats://me:secret@nats:4222" })) }),
+            "spec.queue.natsJetStream.url",
+        ),
+        of(
             "a type of Service that does not exist",
             exposure(json!({ "serviceType": "ExternalName" })),
             "Unsupported value",
@@ -233,6 +252,10 @@ fn service(name: &str, fields: Value) -> Value {
 
 fn postgresql() -> Value {
     json!({ "postgresql": { "secret": { "name": "database", "key": "url" } } })
+}
+
+fn nats(fields: Value) -> Value {
+    json!({ "natsJetStream": with(json!({ "url": "nats://nats.messaging:4222" }), fields) })
 }
 
 fn s3() -> Value {

@@ -4,4 +4,5 @@ mod faults;
 mod front_door;
 mod http_route;
 mod lifecycle;
+mod nats;
 mod rules;
