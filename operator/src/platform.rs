@@ -1,7 +1,8 @@
 //! Platform: the shared services of a namespace behind one front door.
 //!
 //! ```text
-//!  Platform ──owns──▶ for each service: ServiceAccount, ConfigMap (configuration.json),
+//!  Platform ──owns──▶ for each service: ServiceAccount, Role and RoleBinding if it reads
+//!      │              of the API server, ConfigMap (configuration.json),
 //!      │              PersistentVolumeClaim, NetworkPolicy, Service, Deployment ──▶ pods,
 //!      │              PodDisruptionBudget, HorizontalPodAutoscaler
 //!      ├──owns──▶ Ingress, HTTPRoute ──▶ Service of the gateway

@@ -190,6 +190,10 @@ pub mod paths {
     /// Folder with one token for each service that may be called, in a file of
     /// its name.
     pub const TOKENS: &str = "/var/run/secrets/aisaas/tokens";
+    /// Folder with a token for the API server, the certificate of its authority
+    /// and the namespace, of a service that has access to it: where every client
+    /// of Kubernetes looks for them.
+    pub const KUBERNETES: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
     /// Folder with the API key of the first administrator, at the gateway.
     pub const ADMIN_KEY_FOLDER: &str = "/var/run/secrets/aisaas/admin-key";
     /// Name of the file in it, and of the key of its Secret.

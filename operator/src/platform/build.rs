@@ -7,6 +7,7 @@ mod configuration;
 mod deployment;
 mod exposure;
 mod network_policy;
+mod role;
 mod service;
 
 use k8s_openapi::api::core::v1::Secret;
@@ -86,6 +87,8 @@ pub fn build(validated: &ValidatedPlatform, images: &ServiceImages, with_network
         let parts = Parts { validated, service };
         objects
             .extend(parts.service_account().map(|account| Object::new(ChildKind::ServiceAccount, &account)));
+        objects.extend(parts.role().map(|role| Object::new(ChildKind::Role, &role)));
+        objects.extend(parts.role_binding().map(|binding| Object::new(ChildKind::RoleBinding, &binding)));
         objects.push(Object::new(ChildKind::ConfigMap, &parts.config_map()));
         objects.extend(parts.claim().map(|claim| Object::new(ChildKind::PersistentVolumeClaim, &claim)));
         if with_network_policies {

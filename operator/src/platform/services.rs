@@ -29,6 +29,20 @@ pub struct ServiceDefinition {
     pub calls: &'static [&'static str],
     /// The prefixes of paths that the gateway passes on to it.
     pub routes: &'static [&'static str],
+    /// What it may do with objects of its namespace. Without anything, its pods
+    /// get no token for the API server.
+    pub kubernetes_access: &'static [KubernetesAccess],
+}
+
+/// What a service may do with some kind of objects.
+#[derive(Clone, Copy, Debug)]
+pub struct KubernetesAccess {
+    /// The API group; empty for the core group.
+    pub group: &'static str,
+    /// The kind, as the API server spells it in paths.
+    pub resource: &'static str,
+    /// What may be done. The operator can grant only what it may do itself.
+    pub verbs: &'static [&'static str],
 }
 
 impl ServiceDefinition {
@@ -54,6 +68,7 @@ pub const SERVICES: &[ServiceDefinition] = &[
         },
         calls: &["analysis-base"],
         routes: &[],
+        kubernetes_access: &[],
     },
     ServiceDefinition {
         name: "analysis-base",
@@ -67,7 +82,13 @@ pub const SERVICES: &[ServiceDefinition] = &[
             limits: &[("cpu", "2"), ("memory", "1Gi"), ("ephemeral-storage", "8Gi")],
         },
         calls: &[],
-        routes: &["/v1/datasets", "/v1/uploads", "/v1/analyses"],
+        routes: &["/v1/datasets", "/v1/uploads", "/v1/analyses", "/v1/analysis-jobs"],
+        // It shows AnalysisJobs. Their results are in ConfigMaps, of which it
+        // reads those that an AnalysisJob names and controls.
+        kubernetes_access: &[
+            KubernetesAccess { group: "aisaas.dev", resource: "analysisjobs", verbs: &["get", "list"] },
+            KubernetesAccess { group: "", resource: "configmaps", verbs: &["get"] },
+        ],
     },
 ];
 
@@ -128,5 +149,23 @@ mod tests {
         routes.sort_unstable();
         routes.dedup();
         assert_eq!(routes.len(), count);
+    }
+
+    #[test]
+    fn no_service_is_granted_what_the_operator_may_not_do_itself() {
+        let rules = crate::rbac::rules();
+        for service in SERVICES {
+            for access in service.kubernetes_access {
+                for verb in access.verbs {
+                    let is_held = rules.iter().any(|rule| {
+                        let has = |texts: &[String], text: &str| texts.iter().any(|one| one == text);
+                        has(rule.api_groups.as_deref().unwrap_or_default(), access.group)
+                            && has(rule.resources.as_deref().unwrap_or_default(), access.resource)
+                            && has(&rule.verbs, verb)
+                    });
+                    assert!(is_held, "{}: {verb} {}", service.name, access.resource);
+                }
+            }
+        }
     }
 }

@@ -19,7 +19,7 @@ pub enum Scope {
     /// Upload and delete data sets.
     #[serde(rename = "datasets:write")]
     DatasetsWrite,
-    /// See analyses and their results.
+    /// See analyses and AnalysisJobs, and their results.
     #[serde(rename = "analyses:read")]
     AnalysesRead,
     /// Run, cancel and delete analyses.
@@ -60,7 +60,7 @@ pub const METRICS: &str = "/metrics";
 
 /// Addresses that begin with the path ask for the first scope to see
 /// something, and for the second one to change something.
-const TABLE: [(&str, Scope, Scope); 6] = [
+const TABLE: [(&str, Scope, Scope); 7] = [
     // They tell how much is done here, and by which services.
     (METRICS, Scope::Admin, Scope::Admin),
     ("/v1/keys", Scope::Admin, Scope::Admin),
@@ -69,6 +69,8 @@ const TABLE: [(&str, Scope, Scope); 6] = [
     // Nobody but who uploads has a reason to look at an upload.
     ("/v1/uploads", Scope::DatasetsWrite, Scope::DatasetsWrite),
     ("/v1/analyses", Scope::AnalysesRead, Scope::AnalysesWrite),
+    // They are declared to Kubernetes, and only seen here.
+    ("/v1/analysis-jobs", Scope::AnalysesRead, Scope::AnalysesWrite),
 ];
 
 /// What a request asks for; `None` if the address is not in the table.
@@ -109,6 +111,7 @@ mod tests {
         assert_eq!(required("POST", "/v1/requests"), Some(Scope::RequestsWrite));
         assert_eq!(required("OPTIONS", "/v1/analyses"), Some(Scope::AnalysesRead));
         assert_eq!(required("PURGE", "/v1/analyses"), Some(Scope::AnalysesWrite));
+        assert_eq!(required("GET", "/v1/analysis-jobs/penguins/result"), Some(Scope::AnalysesRead));
         assert_eq!(required("GET", "/v1/keys"), Some(Scope::Admin));
         assert_eq!(required("GET", "/metrics"), Some(Scope::Admin));
         assert_eq!(required("GET", "/v1/datasets2"), None);

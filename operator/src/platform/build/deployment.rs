@@ -3,7 +3,8 @@ use std::collections::BTreeMap;
 use crds::platform::configuration::{PORT, audience, paths};
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
 use k8s_openapi::api::core::v1::{
-    ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, HTTPGetAction, KeyToPath,
+    ConfigMapProjection, ConfigMapVolumeSource, Container, ContainerPort, DownwardAPIProjection,
+    DownwardAPIVolumeFile, EmptyDirVolumeSource, HTTPGetAction, KeyToPath, ObjectFieldSelector,
     PersistentVolumeClaimVolumeSource, PodSpec, PodTemplateSpec, Probe, ProjectedVolumeSource,
     SecretVolumeSource, ServiceAccountTokenProjection, Volume, VolumeMount, VolumeProjection,
 };
@@ -150,6 +151,7 @@ impl Parts<'_> {
         let mut volumes = vec![self.configuration_volume(), temporary_volume()];
         volumes.extend(storage.claim.as_ref().map(|_| self.data_volume()));
         volumes.extend(self.token_volume());
+        volumes.extend((!self.service.definition.kubernetes_access.is_empty()).then(kubernetes_volume));
         if self.service.definition.is_gateway() {
             let secret = admin_key_name(self.validated.name.as_str());
             let key = (paths::ADMIN_KEY_FILE, paths::ADMIN_KEY_FILE);
@@ -227,6 +229,51 @@ impl Parts<'_> {
             mounted(volume, paths::TOKENS, true)
         })
     }
+}
+
+/// What a client of the API server looks for in a pod: a token, the certificate
+/// of the authority, and the namespace. It is put together here since the pod
+/// is not given it by itself.
+fn kubernetes_volume() -> (Volume, VolumeMount) {
+    let token = VolumeProjection {
+        service_account_token: Some(ServiceAccountTokenProjection {
+            audience: None,
+            expiration_seconds: Some(TOKEN_SECONDS),
+            path: "token".to_owned(),
+        }),
+        ..VolumeProjection::default()
+    };
+    let authority = VolumeProjection {
+        config_map: Some(ConfigMapProjection {
+            // The cluster keeps one in every namespace.
+            name: "kube-root-ca.crt".to_owned(),
+            items: Some(vec![KeyToPath { key: "ca.crt".to_owned(), path: "ca.crt".to_owned(), mode: None }]),
+            optional: None,
+        }),
+        ..VolumeProjection::default()
+    };
+    let namespace = VolumeProjection {
+        downward_api: Some(DownwardAPIProjection {
+            items: Some(vec![DownwardAPIVolumeFile {
+                path: "namespace".to_owned(),
+                field_ref: Some(ObjectFieldSelector {
+                    api_version: Some("v1".to_owned()),
+                    field_path: "metadata.namespace".to_owned(),
+                }),
+                ..DownwardAPIVolumeFile::default()
+            }]),
+        }),
+        ..VolumeProjection::default()
+    };
+    let volume = Volume {
+        name: "kubernetes".to_owned(),
+        projected: Some(ProjectedVolumeSource {
+            sources: Some(vec![token, authority, namespace]),
+            default_mode: None,
+        }),
+        ..Volume::default()
+    };
+    mounted(volume, paths::KUBERNETES, true)
 }
 
 fn temporary_volume() -> (Volume, VolumeMount) {

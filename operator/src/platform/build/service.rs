@@ -13,7 +13,8 @@ impl Parts<'_> {
     pub(super) fn service_account(&self) -> Option<ServiceAccount> {
         self.service.workload.service_account_name.is_none().then(|| ServiceAccount {
             metadata: self.metadata(self.service.service_account.clone()),
-            // Pods get tokens for the services that they call, and no others.
+            // Pods get tokens for the services that they call, and for the API
+            // server if they have access to it, and no others.
             automount_service_account_token: Some(false),
             ..ServiceAccount::default()
         })

@@ -5,6 +5,7 @@ use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::api::{ApiResource, GroupVersionKind};
 
 /// A kind of the objects that a Platform becomes, in the order in which they
@@ -13,6 +14,10 @@ use kube::api::{ApiResource, GroupVersionKind};
 pub enum ChildKind {
     /// The identity of a service.
     ServiceAccount,
+    /// What it may do with the API server.
+    Role,
+    /// Who may do so.
+    RoleBinding,
     /// Its configuration.
     ConfigMap,
     /// Its data.
@@ -35,8 +40,10 @@ pub enum ChildKind {
 
 impl ChildKind {
     /// Every kind.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::ServiceAccount,
+        Self::Role,
+        Self::RoleBinding,
         Self::ConfigMap,
         Self::PersistentVolumeClaim,
         Self::NetworkPolicy,
@@ -49,8 +56,10 @@ impl ChildKind {
     ];
 
     /// Kinds that are watched, and of which only the metadata matter.
-    pub const BY_METADATA: [Self; 7] = [
+    pub const BY_METADATA: [Self; 9] = [
         Self::ServiceAccount,
+        Self::Role,
+        Self::RoleBinding,
         Self::ConfigMap,
         Self::NetworkPolicy,
         Self::Service,
@@ -64,6 +73,8 @@ impl ChildKind {
     pub fn resource(self) -> ApiResource {
         match self {
             Self::ServiceAccount => ApiResource::erase::<ServiceAccount>(&()),
+            Self::Role => ApiResource::erase::<Role>(&()),
+            Self::RoleBinding => ApiResource::erase::<RoleBinding>(&()),
             Self::ConfigMap => ApiResource::erase::<ConfigMap>(&()),
             Self::PersistentVolumeClaim => ApiResource::erase::<PersistentVolumeClaim>(&()),
             Self::NetworkPolicy => ApiResource::erase::<NetworkPolicy>(&()),
@@ -84,6 +95,8 @@ impl ChildKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ServiceAccount => "ServiceAccount",
+            Self::Role => "Role",
+            Self::RoleBinding => "RoleBinding",
             Self::ConfigMap => "ConfigMap",
             Self::PersistentVolumeClaim => "PersistentVolumeClaim",
             Self::NetworkPolicy => "NetworkPolicy",
@@ -101,6 +114,8 @@ impl ChildKind {
     pub const fn apply_reason(self) -> &'static str {
         match self {
             Self::ServiceAccount => "ApplyServiceAccount",
+            Self::Role => "ApplyRole",
+            Self::RoleBinding => "ApplyRoleBinding",
             Self::ConfigMap => "ApplyConfigMap",
             Self::PersistentVolumeClaim => "ApplyPersistentVolumeClaim",
             Self::NetworkPolicy => "ApplyNetworkPolicy",
