@@ -42,8 +42,8 @@ pub fn rules() -> Vec<PolicyRule> {
         // Not watched: not every cluster has them.
         rule("gateway.networking.k8s.io", &["httproutes"], &["get", "create", "patch", "delete"]),
         // What a service of a Platform may read of the API: a Role of its own.
-        // The API server lets nobody grant more than they have, so this gives
-        // the operator nothing beyond the rules above.
+        // The API server lets nobody grant more than they have, so the operator
+        // can give away no more than the rules above.
         rule("rbac.authorization.k8s.io", &["roles", "rolebindings"], OWNED),
         rule("events.k8s.io", &["events"], &["create", "patch"]),
     ]

@@ -2,15 +2,17 @@
 //!
 //! ```text
 //!   client ─▶ datasets, uploads ──▶ objects (folder or S3)  ◀── child: this program as `run`,
-//!        └──▶ analyses ─▶ database (row and job) ─▶ worker ───▶        one process for each analysis
+//!        ├──▶ analyses ─▶ database (row and job) ─▶ worker ───▶        one process for each analysis
+//!        └──▶ analysis_jobs ─▶ kubernetes: AnalysisJobs of the namespace, and their ConfigMaps
 //!   housekeeping: what is over, and what nothing refers to, is removed
 //! ```
 //!
-//! The server itself runs no query and decodes nothing that a client has sent:
-//! it can be killed at any instruction and started again, and whatever ends a
+//! The server itself runs no query and decodes nothing that a client has sent
+//! (results are what this program wrote itself): it can be killed at any instruction and started again, and whatever ends a
 //! child ends nothing else.
 
 mod analyses;
+mod analysis_jobs;
 mod arguments;
 mod changes;
 mod child;
@@ -22,6 +24,7 @@ mod garbage;
 mod housekeeping;
 mod idempotent;
 mod json;
+mod kubernetes;
 mod metrics;
 mod negotiate;
 mod paging;
@@ -65,6 +68,7 @@ use changes::Changes;
 use child::{ChildError, Launcher};
 use configuration::Settings;
 use garbage::Garbage;
+use kubernetes::Kubernetes;
 use metrics::ServeMetrics;
 use place::Place;
 use shares::Shares;
@@ -206,6 +210,7 @@ async fn open(
         turns: Turns::new(shares.concurrency, &place),
         metrics: ServeMetrics::register(metrics),
         changes: Changes::default(),
+        kubernetes: Kubernetes::new(arguments.kubernetes_url.clone(), current.namespace.clone()),
         database,
         objects,
         place,
@@ -224,7 +229,11 @@ pub fn document() -> OpenApi {
 }
 
 fn routes() -> OpenApiRouter<Arc<Service>> {
-    OpenApiRouter::default().merge(datasets::routes()).merge(uploads::routes()).merge(analyses::routes())
+    OpenApiRouter::default()
+        .merge(datasets::routes())
+        .merge(uploads::routes())
+        .merge(analyses::routes())
+        .merge(analysis_jobs::routes())
 }
 
 fn streams() -> OpenApiRouter<Arc<Service>> {
@@ -258,6 +267,11 @@ fn tags() -> Vec<Tag> {
         ("datasets", "Data in versions that never change."),
         ("uploads", "Resumable uploads of versions: tus 1.0 (https://tus.io)."),
         ("analyses", "Queries and profiles, and their results and charts."),
+        (
+            "analysis-jobs",
+            "Analyses that were declared to Kubernetes as AnalysisJobs. They are seen here; they are made, changed and \
+             deleted with kubectl or by GitOps. To run an analysis by this API, post it to `/v1/analyses`.",
+        ),
     ]
     .map(|(name, description)| TagBuilder::new().name(name).description(Some(description)).build())
     .to_vec()

@@ -5,6 +5,7 @@
 //!   records    bytes → chunks that end where a record ends
 //!   csv, json  a chunk → record batches; the schema; what is wrong in which line
 //!   values     JSON values as values of their columns' types
+//!   whole      text that is in memory, read at once
 //!   text       all of that as a table that is read in a stream, on all cores
 //!   columnar   Parquet and Arrow, read by the engine itself (through engine_store)
 //!   columns    the columns that such files have together
@@ -25,6 +26,7 @@ mod secret;
 mod store;
 mod text;
 mod values;
+mod whole;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -39,6 +41,7 @@ pub(crate) use error::root_cause;
 pub use error::{SourceError, store_failure};
 pub(crate) use secret::Secret;
 pub(crate) use store::{Bucket, open_bucket};
+pub(crate) use whole::read_whole;
 
 use crate::environment::Environment;
 use crate::failure::Failure;

@@ -1,5 +1,6 @@
 //! Platforms: a front door and the services behind it.
 
+mod analysis_jobs_api;
 mod faults;
 mod front_door;
 mod http_route;

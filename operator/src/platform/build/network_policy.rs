@@ -1,12 +1,15 @@
 use crds::platform::configuration::PORT;
 use k8s_openapi::api::networking::v1::{
-    NetworkPolicy, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicySpec,
+    NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicySpec,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use super::Parts;
 use crate::labels;
 use crate::network_policy::{outbound, port};
+
+/// Ports of API servers: that of their Service, and the usual one behind it.
+const API_SERVER_PORTS: [i32; 2] = [443, 6443];
 
 impl Parts<'_> {
     /// Who may connect to the service: everybody to the gateway, and to the
@@ -31,13 +34,20 @@ impl Parts<'_> {
             from: Some(callers).filter(|_| !is_gateway),
             ports: Some(vec![port("TCP", i32::from(PORT))]),
         };
+        let mut egress = outbound();
+        if !self.service.definition.kubernetes_access.is_empty() {
+            // Some networks, Cilium among them, take an API server for part of
+            // no block of addresses.
+            let ports = API_SERVER_PORTS.map(|number| port("TCP", number)).to_vec();
+            egress.push(NetworkPolicyEgressRule { to: None, ports: Some(ports) });
+        }
         NetworkPolicy {
             metadata: self.metadata(self.service.deployment.as_str()),
             spec: Some(NetworkPolicySpec {
                 pod_selector: Some(pods_of(self.service.definition.name)),
                 policy_types: Some(vec!["Ingress".to_owned(), "Egress".to_owned()]),
                 ingress: is_open.then(|| vec![rule]),
-                egress: Some(outbound()),
+                egress: Some(egress),
             }),
         }
     }

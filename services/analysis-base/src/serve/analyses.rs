@@ -14,7 +14,7 @@ mod answer;
 mod check;
 mod model;
 mod request;
-mod result;
+pub(in crate::serve) mod result;
 mod routes;
 mod run;
 pub(in crate::serve) mod store;
@@ -26,7 +26,7 @@ use utoipa_axum::routes;
 
 pub(in crate::serve) use accept::{Work, accept};
 pub(in crate::serve) use answer::{at_most, no_result, outcome, wait};
-pub(in crate::serve) use model::{Analysis, ResultRows, Status, address};
+pub(in crate::serve) use model::{Analysis, ChartLink, ResultRows, Status, address};
 pub(in crate::serve) use request::{AnalysisRequest, parquet_output};
 pub(in crate::serve) use run::Runner;
 

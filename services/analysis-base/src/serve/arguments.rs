@@ -1,6 +1,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use axum::http::Uri;
+
 /// What `serve` is told when it starts; everything else is in its configuration.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Arguments {
@@ -21,6 +23,11 @@ pub struct Arguments {
     /// no more than the memory allows.
     #[arg(long, env = "CONCURRENCY")]
     pub concurrency: Option<usize>,
+    /// An API server of Kubernetes that asks for no credentials, such as `http://127.0.0.1:8001` of
+    /// `kubectl proxy`, for a service outside of the cluster whose AnalysisJobs it shows. In a pod
+    /// it is left out.
+    #[arg(long, env = "KUBERNETES_URL")]
+    pub kubernetes_url: Option<Uri>,
     /// The container's memory limit in bytes.
     #[arg(long, env = "MEMORY_LIMIT_BYTES", hide = true)]
     pub memory_limit_bytes: Option<u64>,

@@ -12,6 +12,12 @@ use service_kit::queue::DispatchSettings;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Settings {
+    /// The Platform that the service belongs to.
+    #[serde(default)]
+    pub platform: Option<String>,
+    /// Its namespace.
+    #[serde(default)]
+    pub namespace: Option<String>,
     /// Where data sets and analyses are noted down.
     pub database: DatabaseSettings,
     /// Where data and results are.

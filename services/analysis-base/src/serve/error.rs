@@ -11,6 +11,7 @@ use service_kit::problem::chain;
 use service_kit::queue::QueueError;
 
 use super::child::ChildError;
+use super::kubernetes::KubernetesError;
 use super::table::TableError;
 
 /// When what does not answer may be asked again.
@@ -46,6 +47,9 @@ pub enum ServeError {
     /// A stored result cannot be read.
     #[error(transparent)]
     Table(#[from] TableError),
+    /// The API server of Kubernetes gives nothing.
+    #[error(transparent)]
+    Kubernetes(#[from] KubernetesError),
     /// A task has panicked.
     #[error("a part of the service has failed")]
     Task(#[from] tokio::task::JoinError),
@@ -105,6 +109,7 @@ impl From<ServeError> for Problem {
                 Self::unprocessable(error.to_string())
             }
             ServeError::Table(error) => Self::internal(&error),
+            ServeError::Kubernetes(error) => error.into(),
             ServeError::Task(error) => Self::internal(&error),
             ServeError::Json(error) => Self::internal(&error),
             ServeError::TooLate | ServeError::Again(_) => Self::internal(&error),

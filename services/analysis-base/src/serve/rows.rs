@@ -51,6 +51,16 @@ async fn read(
 ) -> Result<(ResultRows, u64), ServeError> {
     let turn = service.turns.pages.soon().await?;
     let table = Table::open(&service.objects, key).await?;
+    let page = page_of(table, offset, limit).await;
+    drop(turn);
+    page
+}
+
+/// The same of a table that is open.
+///
+/// # Errors
+/// If it has values that are too large, or that JSON has nothing for.
+pub async fn page_of(table: Table, offset: u64, limit: u64) -> Result<(ResultRows, u64), ServeError> {
     let (columns, total) = (describe(table.schema()), table.rows());
     let mut list = JsonList::default();
     let mut count = 0;
@@ -66,7 +76,6 @@ async fn read(
     }
     let text = String::from_utf8(list.finish().map_err(unwritable)?)
         .map_err(|error| TableError::Format(error.to_string()))?;
-    drop(turn);
     Ok((ResultRows { columns, rows: RawValue::from_string(text)?, offset, total }, count))
 }
 

@@ -13,6 +13,7 @@ use super::changes::Changes;
 use super::child::Launcher;
 use super::configuration::{Bounds, Settings};
 use super::garbage::Garbage;
+use super::kubernetes::Kubernetes;
 use super::metrics::ServeMetrics;
 use super::place::Place;
 use super::shares::Shares;
@@ -49,6 +50,8 @@ pub struct Service {
     pub changes: Changes,
     /// Who does what at once.
     pub turns: Turns,
+    /// The API server with the AnalysisJobs.
+    pub kubernetes: Kubernetes,
 }
 
 impl Service {

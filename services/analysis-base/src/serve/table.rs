@@ -1,20 +1,23 @@
 //! Results as they are stored: Parquet files that an analysis of this program
-//! wrote. They are read row group by row group, in bounded memory.
+//! wrote. They are read row group by row group, in bounded memory. Results that
+//! are small, and in memory already, are read in the same way.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::parquet::arrow::ParquetRecordBatchStreamBuilder;
 use datafusion::parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
-use datafusion::parquet::arrow::async_reader::{AsyncFileReader, ParquetRecordBatchStream};
+use datafusion::parquet::arrow::async_reader::AsyncFileReader;
 use datafusion::parquet::errors::{ParquetError, Result as ParquetResult};
 use datafusion::parquet::file::metadata::{
     PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData,
 };
-use futures::FutureExt;
 use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt, stream};
 use object_store::{OBJECT_STORE_COALESCE_DEFAULT, coalesce_ranges};
 use service_kit::objects::{ObjectError, Objects};
 
@@ -47,9 +50,12 @@ pub enum TableError {
 
 /// A stored result.
 #[derive(Debug)]
-pub struct Table {
-    object: StoredObject,
-    metadata: ArrowReaderMetadata,
+pub struct Table(Content);
+
+#[derive(Debug)]
+enum Content {
+    Parquet { object: StoredObject, metadata: ArrowReaderMetadata },
+    Batches { schema: SchemaRef, batches: Vec<RecordBatch> },
 }
 
 impl Table {
@@ -59,23 +65,48 @@ impl Table {
     /// If it cannot be read.
     pub async fn open(objects: &Objects, key: &str) -> Result<Self, TableError> {
         let bytes = objects.head(key).await?.bytes;
-        let mut object = StoredObject { objects: objects.clone(), key: key.to_owned(), bytes };
+        Self::parquet(StoredObject::Stored { objects: objects.clone(), key: key.to_owned(), bytes }).await
+    }
+
+    /// A Parquet file that is in memory.
+    ///
+    /// # Errors
+    /// If it is none.
+    pub async fn in_memory(bytes: Bytes) -> Result<Self, TableError> {
+        Self::parquet(StoredObject::Memory(bytes)).await
+    }
+
+    /// Rows that are in memory.
+    #[must_use]
+    pub fn of(schema: SchemaRef, batches: Vec<RecordBatch>) -> Self {
+        Self(Content::Batches { schema, batches })
+    }
+
+    async fn parquet(mut object: StoredObject) -> Result<Self, TableError> {
         // The offsets of pages let a part of a row group be read by itself.
         let options = ArrowReaderOptions::new().with_offset_index_policy(PageIndexPolicy::Optional);
         let metadata = ArrowReaderMetadata::load_async(&mut object, options).await?;
-        Ok(Self { object, metadata })
+        Ok(Self(Content::Parquet { object, metadata }))
     }
 
     /// How many rows it has.
     #[must_use]
     pub fn rows(&self) -> u64 {
-        self.metadata.metadata().row_groups().iter().map(|group| unsigned(group.num_rows())).sum()
+        match &self.0 {
+            Content::Parquet { metadata, .. } => {
+                metadata.metadata().row_groups().iter().map(|group| unsigned(group.num_rows())).sum()
+            }
+            Content::Batches { batches, .. } => batches.iter().map(|batch| batch.num_rows() as u64).sum(),
+        }
     }
 
     /// Its columns.
     #[must_use]
     pub fn schema(&self) -> &SchemaRef {
-        self.metadata.schema()
+        match &self.0 {
+            Content::Parquet { metadata, .. } => metadata.schema(),
+            Content::Batches { schema, .. } => schema,
+        }
     }
 
     /// The rows from `offset`, at most `limit` of them.
@@ -83,19 +114,50 @@ impl Table {
     /// # Errors
     /// If a value is too large for the memory of a server.
     pub fn read(self, offset: u64, limit: Option<u64>) -> Result<Rows, TableError> {
-        let metadata = Arc::clone(self.metadata.metadata());
-        if has_large_values(&metadata) {
+        let (object, metadata) = match self.0 {
+            Content::Parquet { object, metadata } => (object, metadata),
+            Content::Batches { schema, batches } => {
+                let part = part(&batches, offset, limit, rows_at_once(&schema));
+                return Ok(stream::iter(part.into_iter().map(Ok)).boxed());
+            }
+        };
+        let parquet = Arc::clone(metadata.metadata());
+        if has_large_values(&parquet) {
             return Err(TableError::TooLarge);
         }
-        let rows = metadata.row_groups().iter().map(batch_rows).min().unwrap_or(MOST_ROWS);
-        let mut builder = ParquetRecordBatchStreamBuilder::new_with_metadata(self.object, self.metadata)
+        let rows = parquet.row_groups().iter().map(batch_rows).min().unwrap_or(MOST_ROWS);
+        let mut builder = ParquetRecordBatchStreamBuilder::new_with_metadata(object, metadata)
             .with_batch_size(size(rows))
             .with_offset(size(offset));
         if let Some(limit) = limit {
             builder = builder.with_limit(size(limit));
         }
-        Ok(builder.build()?)
+        Ok(builder.build()?.boxed())
     }
+}
+
+/// The rows from `offset`, at most `limit` of them, and so many in a batch.
+fn part(batches: &[RecordBatch], offset: u64, limit: Option<u64>, at_once: usize) -> Vec<RecordBatch> {
+    let (mut passed_over, mut left) = (size(offset), limit.map_or(usize::MAX, size));
+    let mut part = Vec::new();
+    for batch in batches {
+        let mut begin = passed_over.min(batch.num_rows());
+        passed_over -= begin;
+        while begin < batch.num_rows() && left > 0 {
+            let count = at_once.min(batch.num_rows() - begin).min(left);
+            part.push(batch.slice(begin, count));
+            begin += count;
+            left -= count;
+        }
+    }
+    part
+}
+
+/// How many rows are written at once: as JSON each repeats the names of the
+/// columns, which may be long.
+fn rows_at_once(schema: &SchemaRef) -> usize {
+    let names: usize = schema.fields().iter().map(|field| field.name().len() + 16).sum();
+    size(BATCH_BYTES.checked_div(names as u64).unwrap_or(MOST_ROWS).clamp(1, MOST_ROWS))
 }
 
 /// How many rows of the group are decoded at once. Values that are repeated
@@ -137,20 +199,37 @@ fn size(number: u64) -> usize {
 }
 
 /// The rows of a table, some at a time.
-pub type Rows = ParquetRecordBatchStream<StoredObject>;
+pub type Rows = BoxStream<'static, ParquetResult<RecordBatch>>;
 
 /// An object as Parquet's reader reads it.
 #[derive(Clone, Debug)]
-pub struct StoredObject {
-    objects: Objects,
-    key: String,
-    bytes: u64,
+enum StoredObject {
+    Stored { objects: Objects, key: String, bytes: u64 },
+    Memory(Bytes),
 }
 
 impl StoredObject {
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Stored { bytes, .. } => *bytes,
+            Self::Memory(bytes) => bytes.len() as u64,
+        }
+    }
+
     async fn range(&self, range: Range<u64>) -> ParquetResult<Bytes> {
+        let (objects, key) = match self {
+            Self::Stored { objects, key, .. } => (objects, key),
+            Self::Memory(bytes) => {
+                let range = size(range.start)..size(range.end);
+                return if range.start <= range.end && range.end <= bytes.len() {
+                    Ok(bytes.slice(range))
+                } else {
+                    Err(ParquetError::EOF("the file is cut off".to_owned()))
+                };
+            }
+        };
         let failed = |error: ObjectError| ParquetError::External(Box::new(error));
-        let content = self.objects.read_range(&self.key, range).await.map_err(failed)?;
+        let content = objects.read_range(key, range).await.map_err(failed)?;
         content.collect(usize::MAX).await.map_err(failed)
     }
 }
@@ -173,10 +252,60 @@ impl AsyncFileReader for StoredObject {
         options: Option<&'a ArrowReaderOptions>,
     ) -> BoxFuture<'a, ParquetResult<Arc<ParquetMetaData>>> {
         async move {
-            let bytes = self.bytes;
+            let bytes = self.bytes();
             let reader = ParquetMetaDataReader::new().with_arrow_reader_options(options);
             Ok(Arc::new(reader.load_and_finish(self, bytes).await?))
         }
         .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::arrow::array::{ArrayRef, AsArray, Int64Array};
+    use datafusion::arrow::datatypes::Int64Type;
+    use futures::TryStreamExt;
+
+    use super::*;
+
+    fn batch(numbers: Range<i64>) -> RecordBatch {
+        let column: ArrayRef = Arc::new(Int64Array::from_iter_values(numbers));
+        RecordBatch::try_from_iter([("n", column)]).expect("batch")
+    }
+
+    #[tokio::test]
+    async fn rows_in_memory_are_read_in_parts() {
+        let read = async |offset, limit| {
+            let batches = vec![batch(0..5000), batch(5000..5003)];
+            let table = Table::of(batches[0].schema(), batches);
+            assert_eq!(table.rows(), 5003);
+            let batches: Vec<RecordBatch> =
+                table.read(offset, limit).expect("rows").try_collect().await.expect("rows");
+            assert!(batches.iter().all(|batch| batch.num_rows() <= 4096));
+            let values =
+                batches.iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values());
+            values.copied().collect::<Vec<i64>>()
+        };
+        assert_eq!(read(0, None).await, (0..5003).collect::<Vec<_>>());
+        assert_eq!(read(4998, Some(4)).await, [4998, 4999, 5000, 5001]);
+        assert_eq!(read(5002, Some(9)).await, [5002]);
+        assert_eq!(read(5003, None).await, [0_i64; 0]);
+        assert_eq!(read(0, Some(0)).await, [0_i64; 0]);
+    }
+
+    #[test]
+    fn long_names_make_for_few_rows_at_once() {
+        use datafusion::arrow::datatypes::{DataType, Field, Schema};
+        let named = |name: &str| Arc::new(Schema::new(vec![Field::new(name, DataType::Int64, true)]));
+        assert_eq!(rows_at_once(&named("n")), 4096);
+        assert!(rows_at_once(&named(&"n".repeat(1 << 20))) <= 8);
+        assert_eq!(rows_at_once(&Arc::new(Schema::empty())), 4096);
+    }
+
+    #[tokio::test]
+    async fn what_is_no_parquet_is_refused() {
+        for bytes in [&b""[..], b"PAR1", b"PAR1\xff\xff\xff\x7fPAR1", b"not Parquet at all"] {
+            assert!(Table::in_memory(Bytes::from_static(bytes)).await.is_err());
+        }
     }
 }

@@ -2,6 +2,9 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "tests say what they expect by panicking")]
 
 mod analyses;
+mod analysis_job_results;
+mod analysis_jobs;
+mod api_server;
 mod datasets;
 mod document;
 mod processes;

@@ -23,11 +23,13 @@ pub struct Options {
     pub memory_bytes: u64,
     /// The section `analyses` of the configuration.
     pub bounds: Value,
+    /// An API server of Kubernetes, if there is one.
+    pub kubernetes_url: Option<String>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { concurrency: 2, memory_bytes: 1 << 30, bounds: json!({}) }
+        Self { concurrency: 2, memory_bytes: 1 << 30, bounds: json!({}), kubernetes_url: None }
     }
 }
 
@@ -172,6 +174,7 @@ fn spawn(folder: &Path, options: &Options) -> (Child, String) {
         .env("MEMORY_LIMIT_BYTES", options.memory_bytes.to_string())
         .env("CPU_LIMIT", "2")
         .env("CONCURRENCY", options.concurrency.to_string())
+        .envs(options.kubernetes_url.iter().map(|url| ("KUBERNETES_URL", url)))
         .stdin(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()

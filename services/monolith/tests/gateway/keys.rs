@@ -12,12 +12,13 @@ async fn each_scope_opens_what_it_is_for_and_nothing_else() {
     let gateway = Bench::new(&upstream).start();
     let id = "00000000-0000-7000-8000-000000000000";
     let request = format!("/v1/requests/{id}");
-    let table: [(Method, &str, &str); 10] = [
+    let table: [(Method, &str, &str); 11] = [
         (Method::GET, "/v1/datasets/seen", "datasets:read"),
         (Method::PUT, "/v1/datasets/seen", "datasets:write"),
         (Method::OPTIONS, "/v1/uploads", "datasets:write"),
         (Method::GET, "/v1/analyses/a0", "analyses:read"),
         (Method::POST, "/v1/analyses/a0/cancel", "analyses:write"),
+        (Method::GET, "/v1/analysis-jobs/penguins", "analyses:read"),
         (Method::GET, request.as_str(), "requests:read"),
         (Method::POST, "/v1/requests", "requests:write"),
         (Method::GET, "/v1/keys", "admin"),

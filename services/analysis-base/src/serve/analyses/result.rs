@@ -21,37 +21,57 @@ use crate::serve::json::JsonLines;
 use crate::serve::negotiate::negotiate;
 use crate::serve::rows::{self, Writer};
 use crate::serve::state::Service;
-use crate::serve::table::Table;
+use crate::serve::table::{Table, TableError};
 
 /// Rows of a page that does not say how many.
 const USUAL_ROWS: u64 = 1000;
 /// Most rows of a page.
 const MOST_ROWS: u64 = 10_000;
 
-const JSON: &str = "application/json";
+pub(in crate::serve) const JSON: &str = "application/json";
 const CSV: &str = "text/csv";
 const LINES: &str = "application/x-ndjson";
 const PARQUET: &str = "application/vnd.apache.parquet";
 const ARROW: &str = "application/vnd.apache.arrow.file";
-const SVG: &str = "image/svg+xml";
-const VEGA_LITE: &str = "application/vnd.vegalite.v6+json";
+pub(in crate::serve) const SVG: &str = "image/svg+xml";
+pub(in crate::serve) const VEGA_LITE: &str = "application/vnd.vegalite.v6+json";
 
 /// What a browser may do with a picture that somebody else has drawn: show it.
-const PICTURE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; sandbox";
+pub(in crate::serve) const PICTURE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; sandbox";
 
 /// It is what it says it is, and something else for who accepts something else.
-const ALWAYS: [(HeaderName, &str); 2] =
+pub(in crate::serve) const ALWAYS: [(HeaderName, &str); 2] =
     [(header::X_CONTENT_TYPE_OPTIONS, "nosniff"), (header::VARY, "accept")];
 
 /// A format of a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Format {
+pub(in crate::serve) enum Format {
+    /// A page of JSON.
     Page,
+    /// JSON lines, with exact numbers.
     Lines,
+    /// What the engine itself writes.
     Engine(OutputFormat),
 }
 
-const FORMATS: [(&str, Format); 5] = [
+impl Format {
+    /// Its media type.
+    pub(in crate::serve) fn media_type(self) -> &'static str {
+        let found = FORMATS.iter().find(|(_, format)| *format == self);
+        found.map_or(LINES, |(media_type, _)| *media_type)
+    }
+
+    /// What a file of it is called.
+    pub(in crate::serve) const fn file_name(self) -> &'static str {
+        match self {
+            Self::Engine(format) => format.file_name(),
+            Self::Page | Self::Lines => OutputFormat::JsonLines.file_name(),
+        }
+    }
+}
+
+/// The formats that a client can choose from.
+pub(in crate::serve) const FORMATS: [(&str, Format); 5] = [
     (JSON, Format::Page),
     (CSV, Format::Engine(OutputFormat::Csv)),
     (LINES, Format::Lines),
@@ -70,6 +90,33 @@ pub(crate) struct Part {
     /// How many rows to give: for JSON up to 10,000, 1,000 if left out; otherwise all, if left out. Not for Parquet.
     #[param(minimum = 0)]
     limit: Option<u64>,
+}
+
+impl Part {
+    /// Whether it is all of it.
+    pub(in crate::serve) const fn is_whole(&self) -> bool {
+        self.offset.is_none() && self.limit.is_none()
+    }
+
+    /// The first row, and how many rows, of a page.
+    pub(in crate::serve) fn page(&self) -> Result<(u64, u64), Problem> {
+        let limit = self.limit.unwrap_or(USUAL_ROWS);
+        if limit > MOST_ROWS {
+            let detail = format!("`limit` is {limit}, and has to be from 0 to {MOST_ROWS} for JSON.");
+            return Err(Problem::bad_request(detail));
+        }
+        Ok((self.offset.unwrap_or_default(), limit))
+    }
+
+    /// The first row, and how many rows, of what is no page: Parquet is given as
+    /// a whole.
+    pub(in crate::serve) fn rows(&self, format: Format) -> Result<(u64, Option<u64>), Problem> {
+        if format == Format::Engine(OutputFormat::Parquet) && !self.is_whole() {
+            let detail = "A Parquet file is given as a whole: leave out `offset` and `limit`.";
+            return Err(Problem::bad_request(detail));
+        }
+        Ok((self.offset.unwrap_or_default(), self.limit))
+    }
 }
 
 /// Get the result of an analysis
@@ -110,52 +157,40 @@ pub(crate) async fn get(
     let format = negotiate(&headers, &FORMATS)?;
     let (record, result) = ended_well(&service, &id).await?;
     let table = result.table();
-    let offset = part.offset.unwrap_or_default();
-    let (media_type, file_name, body) = match format {
+    let body = match format {
         Format::Page => {
-            let limit = part.limit.unwrap_or(USUAL_ROWS);
-            if limit > MOST_ROWS {
-                let detail = format!("`limit` is {limit}, and has to be from 0 to {MOST_ROWS} for JSON.");
-                return Err(Problem::bad_request(detail).into());
-            }
+            let (offset, limit) = part.page()?;
             let rows = rows::page(&service, &table, offset, limit).await?;
             return Ok((ALWAYS, Json(rows)).into_response());
         }
         Format::Engine(OutputFormat::Parquet) => {
-            if part.offset.is_some() || part.limit.is_some() {
-                let detail = "A Parquet file is given as a whole: leave out `offset` and `limit`.";
-                return Err(Problem::bad_request(detail).into());
-            }
+            part.rows(format)?;
             let content = service.objects.read(&table).await?;
-            (PARQUET, OutputFormat::Parquet.file_name(), Body::from_stream(content.into_stream()))
+            Body::from_stream(content.into_stream())
         }
-        Format::Engine(format) => {
-            let media_type = if format == OutputFormat::Csv { CSV } else { ARROW };
-            (media_type, format.file_name(), streamed(&service, &table, &part, Some(format)).await?)
-        }
-        Format::Lines => {
-            (LINES, OutputFormat::JsonLines.file_name(), streamed(&service, &table, &part, None).await?)
-        }
+        Format::Engine(_) | Format::Lines => streamed(&service, &table, &part, format).await?,
     };
+    let file_name = format.file_name();
     let disposition = format!("attachment; filename=\"{}-{file_name}\"", record.id);
     let described =
-        [(header::CONTENT_TYPE, media_type.to_owned()), (header::CONTENT_DISPOSITION, disposition)];
+        [(header::CONTENT_TYPE, format.media_type().to_owned()), (header::CONTENT_DISPOSITION, disposition)];
     Ok((described, ALWAYS, body).into_response())
 }
 
-async fn streamed(
-    service: &Service,
-    table: &str,
-    part: &Part,
-    format: Option<OutputFormat>,
-) -> Result<Body, ServeError> {
+async fn streamed(service: &Service, table: &str, part: &Part, format: Format) -> Result<Body, ServeError> {
+    let (offset, limit) = part.rows(format)?;
     let turn = service.turns.streams.soon().await?;
     let table = Table::open(&service.objects, table).await?;
-    let writer = match format {
-        None => Writer::Lines(JsonLines::default()),
-        Some(format) => Writer::other(table.schema(), format)?,
-    };
-    Ok(rows::body(table.read(part.offset.unwrap_or_default(), part.limit)?, writer, turn))
+    let writer = writer(&table, format)?;
+    Ok(rows::body(table.read(offset, limit)?, writer, turn))
+}
+
+/// What writes the rows of a table in a format.
+pub(in crate::serve) fn writer(table: &Table, format: Format) -> Result<Writer, TableError> {
+    match format {
+        Format::Engine(format) => Writer::other(table.schema(), format),
+        Format::Lines | Format::Page => Ok(Writer::Lines(JsonLines::default())),
+    }
 }
 
 /// Get a chart of an analysis
