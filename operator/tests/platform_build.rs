@@ -20,7 +20,6 @@ use crds::workload::ImagePullPolicy;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::PodSpec;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
-use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -338,45 +337,6 @@ fn a_service_obeys_the_accounts_of_those_that_call_it() {
     let prepared = built_from(&platform, &Observed { children, ..observed() });
     let trust = configuration(&prepared, "platform-analysis-base-configuration").trust.unwrap();
     assert_eq!(trust.callers, BTreeMap::from([caller("doorman"), caller("platform")]));
-}
-
-#[test]
-fn only_a_service_that_reads_of_the_api_server_has_a_role_and_a_token() {
-    let prepared = built(SMALLEST);
-    let access = "platform-analysis-base";
-    for kind in [ChildKind::Role, ChildKind::RoleBinding] {
-        assert_eq!(names(&prepared, kind), [access]);
-    }
-    let role: Role = find(&prepared, ChildKind::Role, access);
-    let granted: Vec<(Vec<String>, Vec<String>)> =
-        role.rules.unwrap().into_iter().map(|rule| (rule.resources.unwrap(), rule.verbs)).collect();
-    let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
-    assert_eq!(
-        granted,
-        [(owned(&["analysisjobs"]), owned(&["get", "list"])), (owned(&["configmaps"]), owned(&["get"])),]
-    );
-    let folder = "/var/run/secrets/kubernetes.io/serviceaccount";
-    let has_token = |name: &str| {
-        let mounts = pod(&prepared, name).containers[0].volume_mounts.clone().unwrap();
-        mounts.iter().any(|mount| mount.mount_path == folder && mount.read_only == Some(true))
-    };
-    assert!(has_token(access) && !has_token("platform"));
-}
-
-#[test]
-fn the_role_is_given_to_the_account_that_the_pods_run_under() {
-    let bound = |spec: &str| {
-        let binding: RoleBinding = find(&built(spec), ChildKind::RoleBinding, "platform-analysis-base");
-        assert_eq!(
-            (binding.role_ref.kind.as_str(), binding.role_ref.name.as_str()),
-            ("Role", "platform-analysis-base")
-        );
-        let subject = binding.subjects.unwrap().remove(0);
-        assert_eq!((subject.kind.as_str(), subject.namespace.as_deref()), ("ServiceAccount", Some("demo")));
-        subject.name
-    };
-    assert_eq!(bound(SMALLEST), "platform-analysis-base");
-    assert_eq!(bound(LARGEST), "analyst");
 }
 
 #[test]
