@@ -27,6 +27,7 @@ mod json;
 mod kubernetes;
 mod metrics;
 mod negotiate;
+mod pace;
 mod paging;
 mod place;
 mod preference;

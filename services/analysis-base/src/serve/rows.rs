@@ -1,6 +1,6 @@
 //! Rows of stored results on their way to a client.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use super::analyses::ResultRows;
 use super::error::ServeError;
 use super::json::{JsonLines, JsonList};
+use super::pace::Pace;
 use super::schema::describe;
 use super::state::{MyTurn, Service};
 use super::table::{Rows, Table, TableError};
@@ -24,6 +25,8 @@ use crate::output::{Encoder, OutputError};
 const PAGE_BYTES: usize = 8 << 20;
 /// A client that takes nothing for so long is gone.
 const SILENCE: Duration = Duration::from_secs(60);
+/// How often it is looked whether somebody waits for a client that takes nothing.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// Reads a page of a stored table.
 ///
@@ -131,14 +134,21 @@ enum Piece {
     End,
 }
 
+impl Piece {
+    fn size(&self) -> usize {
+        match self {
+            Self::Bytes(Ok(bytes)) => bytes.len(),
+            Self::Bytes(Err(_)) | Self::End => 0,
+        }
+    }
+}
+
 /// Rows as the body of an answer. What cannot be read, or is not taken, breaks
 /// the body off, so that nobody takes a part for the whole.
 pub fn body(rows: Rows, writer: Writer, turn: MyTurn) -> Body {
     let (sender, receiver) = mpsc::channel(1);
-    tokio::spawn(async move {
-        send(rows, writer, &sender).await;
-        drop(turn);
-    });
+    let mut client = Client { sender, turn, pace: Pace::default() };
+    tokio::spawn(async move { send(rows, writer, &mut client).await });
     Body::from_stream(stream::try_unfold(receiver, |mut receiver| async move {
         match receiver.recv().await {
             Some(Piece::Bytes(bytes)) => bytes.map(|bytes| Some((bytes, receiver))),
@@ -148,7 +158,7 @@ pub fn body(rows: Rows, writer: Writer, turn: MyTurn) -> Body {
     }))
 }
 
-async fn send(mut rows: Rows, mut writer: Writer, sender: &mpsc::Sender<Piece>) {
+async fn send(mut rows: Rows, mut writer: Writer, client: &mut Client) {
     loop {
         let written = match rows.try_next().await {
             Ok(Some(batch)) => writer.write(&batch),
@@ -159,16 +169,48 @@ async fn send(mut rows: Rows, mut writer: Writer, sender: &mpsc::Sender<Piece>) 
             tracing::error!(error = %service_kit::problem::chain(error), "A result is broken off.");
         }
         let is_broken = written.is_err();
-        if !pass(sender, Piece::Bytes(written)).await || is_broken {
+        if !client.pass(Piece::Bytes(written)).await || is_broken {
             return;
         }
     }
-    if pass(sender, Piece::Bytes(writer.finish())).await {
-        pass(sender, Piece::End).await;
+    if client.pass(Piece::Bytes(writer.finish())).await {
+        client.pass(Piece::End).await;
     }
 }
 
-/// False if the client is gone.
-async fn pass(sender: &mpsc::Sender<Piece>, piece: Piece) -> bool {
-    matches!(tokio::time::timeout(SILENCE, sender.send(piece)).await, Ok(Ok(())))
+/// Who takes the rows. While it is waited for, its turn and what is read for
+/// it are held.
+struct Client {
+    sender: mpsc::Sender<Piece>,
+    turn: MyTurn,
+    pace: Pace,
+}
+
+impl Client {
+    /// False if the client is gone, or too slow for those who wait for its turn.
+    async fn pass(&mut self, piece: Piece) -> bool {
+        let mut silent = Duration::ZERO;
+        loop {
+            let begun = Instant::now();
+            let room = tokio::time::timeout(LOOK, self.sender.reserve()).await;
+            let waited = begun.elapsed();
+            silent += waited;
+            if self.turn.is_awaited() {
+                self.pace.waited(waited);
+            }
+            if silent >= SILENCE || self.pace.is_too_slow() {
+                tracing::info!("A client takes its result too slowly. It is broken off.");
+                return false;
+            }
+            match room {
+                Ok(Ok(room)) => {
+                    self.pace.took(piece.size());
+                    room.send(piece);
+                    return true;
+                }
+                Ok(Err(_)) => return false,
+                Err(_) => {}
+            }
+        }
+    }
 }

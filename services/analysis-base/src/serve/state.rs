@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use service_kit::Problem;
@@ -116,23 +117,54 @@ pub enum Patience {
 
 /// Lets only so many do something at once.
 #[derive(Debug)]
-pub struct Turn(Arc<Semaphore>);
+pub struct Turn {
+    permits: Arc<Semaphore>,
+    waiting: Arc<AtomicUsize>,
+}
 
 /// The turn to do something, until it is dropped.
 #[derive(Debug)]
 pub struct MyTurn {
     /// `None` only if the service ends.
     _permit: Option<OwnedSemaphorePermit>,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl MyTurn {
+    /// Whether somebody else waits for a turn of this kind.
+    #[must_use]
+    pub fn is_awaited(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
+    }
+}
+
+/// One who waits, until it is dropped.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn begin(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Turn {
     fn new(at_once: usize) -> Self {
-        Self(Arc::new(Semaphore::new(at_once)))
+        Self { permits: Arc::new(Semaphore::new(at_once)), waiting: Arc::default() }
     }
 
     /// Waits for as long as it takes.
     pub async fn wait(&self) -> MyTurn {
-        MyTurn { _permit: Arc::clone(&self.0).acquire_owned().await.ok() }
+        let waiting = Waiting::begin(&self.waiting);
+        let permit = Arc::clone(&self.permits).acquire_owned().await.ok();
+        drop(waiting);
+        MyTurn { _permit: permit, waiting: Arc::clone(&self.waiting) }
     }
 
     /// Waits for as long as this is of use.
@@ -154,5 +186,22 @@ impl Turn {
         tokio::time::timeout(TURN, self.wait()).await.map_err(|_| {
             Problem::unavailable("As many requests of this kind are under way as the memory allows.", TURN)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_gives_up_waiting_does_not_wait() {
+        let turn = Turn::new(1);
+        let mine = turn.wait().await;
+        assert!(!mine.is_awaited());
+        let other = tokio::time::timeout(Duration::from_millis(10), async {
+            tokio::join!(turn.wait(), async { assert!(mine.is_awaited()) })
+        });
+        assert!(other.await.is_err());
+        assert!(!mine.is_awaited());
     }
 }

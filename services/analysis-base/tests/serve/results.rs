@@ -128,6 +128,29 @@ async fn a_large_result_is_given_as_a_whole() {
 }
 
 #[tokio::test]
+async fn clients_that_stop_reading_do_not_keep_others_from_their_results() {
+    let server = Server::start();
+    // More than all buffers on the way hold.
+    let sql = "SELECT value AS n, repeat('x', 200) AS padding FROM generate_series(1, 150000)";
+    let address = run(&server, &query(sql)).await;
+    let path = format!("{address}/result");
+    let mut silent = Vec::new();
+    for _ in 0..4 {
+        let begun = server.request("GET", &path).header("accept", "text/csv").send().await.expect("answer");
+        assert_eq!(begun.status(), 200);
+        silent.push(begun);
+    }
+    let other = accepted(&server, &path, "text/csv").await;
+    assert_eq!(other.status, 200, "{}", other.text());
+    assert_eq!(other.text().lines().count(), 150_001);
+    let mut ended = 0;
+    for answer in silent {
+        ended += u32::from(answer.bytes().await.is_err());
+    }
+    assert!(ended > 0, "none of those that did not read was broken off");
+}
+
+#[tokio::test]
 async fn an_empty_result_has_columns() {
     let server = Server::start();
     let address = run(&server, &query("SELECT a, b FROM t WHERE a > 9")).await;
