@@ -57,6 +57,8 @@ pub struct Environment {
     pub memory_limit_bytes: u64,
     /// How many bytes the temporary folder may hold; `None` for no limit but the disk's.
     pub temporary_limit_bytes: Option<u64>,
+    /// How many bytes a file may have; `None` for no limit but the disk's.
+    pub file_limit_bytes: Option<u64>,
     /// Cores to use, at least 1.
     pub cores: usize,
     /// Whether web servers are read only at addresses of the public internet.

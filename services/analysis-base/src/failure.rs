@@ -184,9 +184,9 @@ impl Failure {
             }
         }
         match error.kind() {
-            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
-                Self::disk_exhausted(limits.temporary_bytes)
-            }
+            std::io::ErrorKind::StorageFull
+            | std::io::ErrorKind::QuotaExceeded
+            | std::io::ErrorKind::FileTooLarge => Self::disk_exhausted(limits.temporary_bytes),
             _ if error.to_string().contains("disk space") => Self::disk_exhausted(limits.temporary_bytes),
             _ => Self::new(FailureReason::InternalError, format!("A file operation failed: {error}.")),
         }

@@ -12,6 +12,7 @@ pub mod chart;
 pub mod engine;
 pub mod environment;
 pub mod failure;
+pub mod file_limit;
 pub mod memory;
 pub mod output;
 pub mod profile;

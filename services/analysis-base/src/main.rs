@@ -53,6 +53,9 @@ struct RunArguments {
     /// How many bytes the temporary folder may hold.
     #[arg(long, env = "TEMPORARY_LIMIT_BYTES", hide = true)]
     temporary_limit_bytes: Option<u64>,
+    /// How many bytes a file may have.
+    #[arg(long, env = "FILE_LIMIT_BYTES", hide = true)]
+    file_limit_bytes: Option<u64>,
     /// Stop, as on SIGTERM, when standard input ends: whoever started this
     /// process holds it open, and is gone then.
     #[arg(long, env = "END_WITH_INPUT", hide = true)]
@@ -85,6 +88,7 @@ fn run(arguments: &RunArguments) -> i32 {
         folders: arguments.root.as_deref().map_or_else(Folders::default, Folders::below),
         memory_limit_bytes: arguments.memory_limit_bytes.unwrap_or_else(memory::surrounding_limit_bytes),
         temporary_limit_bytes: arguments.temporary_limit_bytes,
+        file_limit_bytes: arguments.file_limit_bytes,
         cores: arguments
             .cpu_limit
             .or_else(|| std::thread::available_parallelism().ok().map(Into::into))

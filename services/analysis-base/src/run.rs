@@ -27,6 +27,7 @@ use tracing_subscriber::EnvFilter;
 use crate::analysis::{self, Outcome};
 use crate::environment::Environment;
 use crate::failure::Failure;
+use crate::file_limit;
 use crate::memory::{self, Watchdog};
 use crate::source::Progress;
 use crate::summary;
@@ -131,6 +132,10 @@ fn supervise(
             ))
         })?;
     let control = Builder::new_current_thread().enable_all().build().map_err(Failure::internal)?;
+    if let Some(bytes) = environment.file_limit_bytes {
+        let _entered = control.enter();
+        file_limit::set(bytes).map_err(Failure::internal)?;
+    }
     let engine = engine_runtime(&environment)?;
 
     let memory_limit_bytes = environment.memory_limit_bytes;

@@ -23,6 +23,9 @@ pub enum OutputError {
         "The volume of claim `{claim}` is full: the result does not fit. Give the claim more storage, or select less."
     )]
     VolumeFull { claim: String },
+    /// It does not fit into a file.
+    #[error("The result is larger than a file may be on the volume of claim `{claim}`. Select less.")]
+    FileTooLarge { claim: String },
     /// The volume refuses to be written.
     #[error(
         "The volume of claim `{claim}` refuses to be written: {detail}. Set `workload.securityContext.fsGroup`, or \
@@ -65,7 +68,9 @@ impl OutputError {
             Self::Specification(_) | Self::BucketNotFound { .. } | Self::FolderInTheWay { .. } => {
                 FailureReason::InvalidSpecification
             }
-            Self::TooLargeForConfigMap | Self::VolumeFull { .. } => FailureReason::OutputTooLarge,
+            Self::TooLargeForConfigMap | Self::VolumeFull { .. } | Self::FileTooLarge { .. } => {
+                FailureReason::OutputTooLarge
+            }
             Self::VolumeDenied { .. } | Self::BucketDenied { .. } => FailureReason::AccessDenied,
             Self::Volume { .. } | Self::Bucket { .. } | Self::StandardOutput(_) => {
                 FailureReason::OutputUnavailable
@@ -88,9 +93,8 @@ impl OutputError {
     pub(super) fn volume(claim: &str, error: &io::Error) -> Self {
         let claim = claim.to_owned();
         match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
-                Self::VolumeFull { claim }
-            }
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::VolumeFull { claim },
+            io::ErrorKind::FileTooLarge => Self::FileTooLarge { claim },
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
                 Self::VolumeDenied { claim, detail: error.to_string() }
             }

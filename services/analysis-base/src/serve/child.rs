@@ -158,10 +158,12 @@ impl Launcher {
         for headers in ["OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"] {
             command.env_remove(headers);
         }
-        match share.temporary_bytes {
-            Some(bytes) => command.env("TEMPORARY_LIMIT_BYTES", bytes.to_string()),
-            None => command.env_remove("TEMPORARY_LIMIT_BYTES"),
-        };
+        for variable in ["TEMPORARY_LIMIT_BYTES", "FILE_LIMIT_BYTES"] {
+            match share.temporary_bytes {
+                Some(bytes) => command.env(variable, bytes.to_string()),
+                None => command.env_remove(variable),
+            };
+        }
         // A client must not reach by a source what only this pod can reach.
         if self.settings.current().analyses.allow_private_sources {
             command.env_remove("PUBLIC_ADDRESSES_ONLY");

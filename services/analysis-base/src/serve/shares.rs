@@ -17,7 +17,7 @@ const INSPECTION_TEMPORARY_BYTES: u64 = 64 << 20;
 pub struct Share {
     /// Memory.
     pub memory_bytes: u64,
-    /// Temporary files, without the result; `None` for as much as there is room for.
+    /// Temporary files, and as much again for the result; `None` for as much as there is room for.
     pub temporary_bytes: Option<u64>,
     /// Threads that compute. The kernel shares out the cores.
     pub cores: usize,

@@ -38,6 +38,7 @@ impl Bench {
             folders,
             memory_limit_bytes: 512 << 20,
             temporary_limit_bytes: None,
+            file_limit_bytes: None,
             cores: 2,
             public_addresses_only: false,
         };

@@ -79,6 +79,24 @@ async fn memory_is_exhausted_alone() {
 }
 
 #[tokio::test]
+async fn a_result_without_end_is_cut_off() {
+    // Of which each of two analyses has 4 MiB for its result.
+    let options = Options { temporary_bytes: Some(80 << 20), ..Options::default() };
+    let server = Server::start_with(options);
+    let large =
+        server.post("/v1/analyses", &query("SELECT random() AS x FROM generate_series(1, 2000000)")).await;
+    assert_eq!(
+        large.problem(422),
+        "The result is larger than the 4 MiB that each may have here. Select less, or give analysis-base more \
+         ephemeral storage."
+    );
+    assert_eq!(large.json()["reason"], "OutputTooLarge");
+    let small =
+        server.post("/v1/analyses", &query("SELECT random() AS x FROM generate_series(1, 2000)")).await;
+    assert_eq!(small.status, 200, "{}", small.text());
+}
+
+#[tokio::test]
 async fn a_process_that_is_killed_is_a_failure_of_its_analysis() {
     let server = Server::start();
     let (address, child) = running(&server).await;

@@ -21,6 +21,8 @@ pub struct Options {
     pub concurrency: usize,
     /// The container's memory.
     pub memory_bytes: u64,
+    /// What its temporary folder may hold, if that is limited.
+    pub temporary_bytes: Option<u64>,
     /// The section `analyses` of the configuration.
     pub bounds: Value,
     /// An API server of Kubernetes, if there is one.
@@ -29,7 +31,13 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { concurrency: 2, memory_bytes: 1 << 30, bounds: json!({}), kubernetes_url: None }
+        Self {
+            concurrency: 2,
+            memory_bytes: 1 << 30,
+            temporary_bytes: None,
+            bounds: json!({}),
+            kubernetes_url: None,
+        }
     }
 }
 
@@ -163,7 +171,11 @@ impl Drop for Server {
 }
 
 fn spawn(folder: &Path, options: &Options) -> (Child, String) {
-    let mut process = Command::new(env!("CARGO_BIN_EXE_analysis-base"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_analysis-base"));
+    if let Some(bytes) = options.temporary_bytes {
+        command.env("TEMPORARY_LIMIT_BYTES", bytes.to_string());
+    }
+    let mut process = command
         .arg("serve")
         .arg("--configuration")
         .arg(folder.join("configuration.json"))

@@ -220,6 +220,11 @@ impl Runner {
                  or group less at once, or give analysis-base more ephemeral storage.",
                 share.temporary_bytes.map_or_else(|| "room".to_owned(), |bytes| Size(bytes).to_string())
             ),
+            FailureReason::OutputTooLarge => format!(
+                "The result is larger than the {} that each may have here. Select less, or give analysis-base more \
+                 ephemeral storage.",
+                share.temporary_bytes.map_or_else(|| "room".to_owned(), |bytes| Size(bytes).to_string())
+            ),
             FailureReason::Interrupted => "The process of the analysis was stopped from outside.".to_owned(),
             _ => with_names(message, inputs, &self.0.place),
         }

@@ -42,8 +42,12 @@ pub async fn inspect(
     let turn = service.turns.inspections.with(patience).await?;
     let mut ended = look(service, &workspace, &specification, &service.shares.inspection).await?;
     drop(turn);
-    if matches!(ended, Ended::Failed(FailureReason::MemoryExhausted | FailureReason::DiskExhausted, _)) {
-        // Large row groups of Parquet need as much as an analysis has.
+    let is_too_small = |reason: &FailureReason| {
+        use FailureReason::{DiskExhausted, MemoryExhausted, OutputTooLarge};
+        matches!(reason, MemoryExhausted | DiskExhausted | OutputTooLarge)
+    };
+    if matches!(&ended, Ended::Failed(reason, _) if is_too_small(reason)) {
+        // Large row groups and values of Parquet need as much as an analysis has.
         let turn = service.turns.analyses.with(patience).await?;
         ended = look(service, &workspace, &specification, &service.shares.analysis).await?;
         drop(turn);
