@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use ai_saas_platform_operator::children::Child;
 use ai_saas_platform_operator::platform::Error;
 use ai_saas_platform_operator::platform::apply::Applied;
 use ai_saas_platform_operator::platform::children::{
@@ -154,6 +155,31 @@ fn a_process_that_ends_is_quoted_and_memory_names_the_field_to_raise() {
     let message =
         "The pod was killed because it used all of its memory: raise its `workload.resources.limits.memory`";
     check(case, ("False", "Pending", message));
+}
+
+#[test]
+fn a_pod_that_crashes_again_in_the_same_way_changes_nothing() {
+    let crashed_at = |time: &str, id: &str| {
+        let log = json!({ "timestamp": time, "level": "ERROR", "message": "The service cannot run.", "error": format!("no job {id}") });
+        let status = json!({ "containerStatuses": [{
+            "name": "monolith", "image": "i", "imageID": "", "ready": false, "restartCount": 1,
+            "state": { "waiting": { "reason": "CrashLoopBackOff" } },
+            "lastState": { "terminated": { "exitCode": 1, "reason": "Error", "finishedAt": time, "message": log.to_string() } },
+        }] });
+        let labels = json!({ "aisaas.dev/platform": "p", "app.kubernetes.io/name": "monolith" });
+        let metadata = json!({ "name": "p-x", "namespace": "demo", "labels": labels });
+        let watched = json!({ "metadata": metadata, "status": status });
+        PodState::observe(serde_json::from_value(watched).unwrap()).unwrap().1
+    };
+    let first = crashed_at("2026-01-31T10:00:00Z", "0197e3a2-77aa-7bbb-8ccc-0123456789ab");
+    let again = crashed_at("2026-01-31T10:05:00Z", "0197e3a2-ffff-7bbb-8ccc-0123456789ab");
+    let status = |pod: PodState, current: PlatformStatus| {
+        Case { pods: vec![pod], current, ..Case::of(starting("p")) }.status()
+    };
+    let before = status(first, PlatformStatus::default());
+    let message = "The pod ended with exit code 1 (Error): The service cannot run. no job …";
+    assert_eq!(told(&before, "MonolithReady"), ("False", "Pending", message));
+    assert_eq!(status(again, before.clone()), before);
 }
 
 #[test]

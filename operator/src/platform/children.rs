@@ -5,6 +5,7 @@
 //! read them all, and HTTPRoutes, which not every cluster has.
 
 mod claim;
+mod crash;
 mod deployment;
 mod kind;
 mod pod;
@@ -22,9 +23,10 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 pub use claim::{ClaimState, WatchedClaim};
+pub use crash::Crash;
 pub use deployment::{DeploymentState, WatchedDeployment};
 pub use kind::ChildKind;
-pub use pod::{Crash, PodState, WatchedPod};
+pub use pod::{PodState, WatchedPod};
 
 use crate::children::{Child, Children, Owner};
 use crate::labels;

@@ -1,17 +1,14 @@
-use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use k8s_openapi::jiff::Timestamp;
 use kube::Resource;
 use kube::api::ObjectMeta;
 use serde::Deserialize;
 
+use super::crash::{Crash, crash};
 use super::owner;
 use crate::children::{Child, Owner};
-use crate::conditions::cut;
 use crate::labels;
 use crate::waiting::{PodCondition, waiting};
-
-/// What a process left behind is quoted up to this length.
-const MESSAGE_LIMIT_BYTES: usize = 1024;
 
 /// A pod, as far as it is read.
 #[derive(Clone, Debug, Deserialize, Resource)]
@@ -46,17 +43,6 @@ pub struct PodState {
     pub waiting: Option<(String, String)>,
 }
 
-/// How a container ended that should not have.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Crash {
-    /// Its exit code.
-    pub exit_code: i32,
-    /// The reason that the kubelet gives, such as `OOMKilled`.
-    pub reason: String,
-    /// What it left behind.
-    pub message: String,
-}
-
 impl Child for PodState {
     type Watched = WatchedPod;
 
@@ -89,22 +75,6 @@ impl Child for PodState {
     fn name(&self) -> &str {
         &self.name
     }
-}
-
-/// A container that ends again and again runs, is over, and waits, by turns.
-/// How it ended last stays the same all the while.
-fn crash(container: &ContainerStatus) -> Option<Crash> {
-    if container.ready {
-        return None;
-    }
-    let terminated = |state: Option<&ContainerState>| state.and_then(|state| state.terminated.clone());
-    let end = terminated(container.state.as_ref()).or_else(|| terminated(container.last_state.as_ref()))?;
-    let message = end.message.unwrap_or_default();
-    Some(Crash {
-        exit_code: end.exit_code,
-        reason: end.reason.unwrap_or_else(|| "Error".to_owned()),
-        message: cut(message.trim().to_owned(), MESSAGE_LIMIT_BYTES),
-    })
 }
 
 #[cfg(test)]
