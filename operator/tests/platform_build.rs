@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ai_saas_platform_operator::platform::build::{Prepared, build};
 use ai_saas_platform_operator::platform::children::{
-    ChildKind, ChildState, ClaimState, DeploymentState, Known,
+    ChildKind, ChildState, ClaimState, DeploymentState, Known, PodState,
 };
 use ai_saas_platform_operator::platform::dereference::{AdminKey, Observed, References, SecretState};
 use ai_saas_platform_operator::platform::issuer::Issuer;
@@ -337,6 +337,26 @@ fn a_service_obeys_the_accounts_of_those_that_call_it() {
     let prepared = built_from(&platform, &Observed { children, ..observed() });
     let trust = configuration(&prepared, "platform-analysis-base-configuration").trust.unwrap();
     assert_eq!(trust.callers, BTreeMap::from([caller("doorman"), caller("platform")]));
+}
+
+#[test]
+fn an_account_that_a_user_took_away_is_obeyed_until_its_last_pod_has_gone() {
+    let obeyed = |spec: &str, pods: &[(&str, &str)]| {
+        let pods = pods.iter().map(|(service, service_account)| {
+            let (service, service_account) = ((*service).to_owned(), (*service_account).to_owned());
+            Arc::new(PodState { service, service_account, deleting: true, ..PodState::default() })
+        });
+        let prepared = built_from(&platform(spec), &Observed { pods: pods.collect(), ..observed() });
+        let trust = configuration(&prepared, "platform-analysis-base-configuration").trust.unwrap();
+        let accounts = trust.callers.into_keys();
+        accounts.map(|subject| subject.rsplit(':').next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let (old, new, other) = (("monolith", "doorman"), ("monolith", "platform"), ("analysis-base", "analyst"));
+    assert_eq!(obeyed(SMALLEST, &[new, old, old]), ["doorman", "platform"]);
+    assert_eq!(obeyed(SMALLEST, &[new, other]), ["platform"]);
+    // An account of the own name that is not the Platform's could be anybody's.
+    let named = "services: [{name: monolith, workload: {serviceAccountName: porter}}]";
+    assert_eq!(obeyed(named, &[old, new, other]), ["doorman", "porter"]);
 }
 
 #[test]

@@ -52,6 +52,7 @@ fn pod(crash: Option<(i32, &str, &str)>, waiting: Option<(&str, &str)>) -> PodSt
     PodState {
         name: "p-x".to_owned(),
         service: "monolith".to_owned(),
+        service_account: "p".to_owned(),
         created_at: Timestamp::from_second(1_000).ok(),
         deleting: false,
         crash: crash.map(|(exit_code, reason, message)| Crash {

@@ -2,6 +2,7 @@
 //! again. Pure.
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crds::Platform;
@@ -66,6 +67,8 @@ pub struct ValidatedService {
     pub url: String,
     /// Name of its service account.
     pub service_account: String,
+    /// Service accounts of before, under which pods of it still run.
+    pub earlier_accounts: Vec<String>,
     /// Whether the service account that it has if none is given is there, and
     /// is the Platform's.
     pub has_own_account: bool,
@@ -117,10 +120,11 @@ impl ValidatedService {
     }
 
     /// Names of the service accounts that its pods may run under: that of now,
-    /// and that of pods from before a user gave one.
+    /// that of pods from before a user gave one, and those that a user gave before.
     pub fn accounts(&self) -> impl Iterator<Item = &str> {
         let before = Some(self.deployment.as_str()).filter(|own| *own != self.service_account);
-        [self.service_account.as_str()].into_iter().chain(before)
+        let earlier = self.earlier_accounts.iter().map(String::as_str);
+        [self.service_account.as_str()].into_iter().chain(before).chain(earlier)
     }
 
     /// Name of the ConfigMap with its configuration.
@@ -240,10 +244,13 @@ impl ServiceBuilder<'_> {
             storage(definition, spec).map_err(|message| Rejection::InvalidSpecification(vec![message]))?;
         self.keep_claim(&mut storage, &deployment);
         let queue = queue(definition, spec, self.name, self.namespace);
+        let service_account = workload.service_account_name.clone().unwrap_or_else(|| deployment.to_string());
         Ok(Some(ValidatedService {
             definition,
             url: service_url(&deployment, self.namespace),
-            service_account: workload.service_account_name.clone().unwrap_or_else(|| deployment.to_string()),
+            earlier_accounts: self
+                .earlier_accounts(definition, [service_account.as_str(), deployment.as_str()]),
+            service_account,
             has_own_account: self.observed.child(ChildKind::ServiceAccount, deployment.as_str()).is_some(),
             autoscaling: given.and_then(|service| service.autoscaling.clone()),
             secrets_digest: secrets_digest(
@@ -258,6 +265,14 @@ impl ServiceBuilder<'_> {
             queue,
             present,
         }))
+    }
+
+    /// The accounts, other than these, of pods that have not been replaced yet.
+    fn earlier_accounts(&self, definition: &ServiceDefinition, others: [&str; 2]) -> Vec<String> {
+        let pods = self.observed.pods.iter().filter(|pod| pod.service == definition.name);
+        let accounts: BTreeSet<&str> = pods.map(|pod| pod.service_account.as_str()).collect();
+        let earlier = accounts.into_iter().filter(|account| !account.is_empty() && !others.contains(account));
+        earlier.map(str::to_owned).collect()
     }
 
     /// A claim cannot shrink: one that is larger, whoever made it so, stays. Nor

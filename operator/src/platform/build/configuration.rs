@@ -54,8 +54,10 @@ impl Parts<'_> {
         let callers = self.validated.callers(self.service).flat_map(move |caller| {
             // An account of the own name that is not the Platform's could be
             // anybody's.
-            let is_trusted =
-                move |account: &&str| *account == caller.service_account || caller.has_own_account;
+            let is_trusted = move |account: &&str| {
+                let is_own_name = *account == caller.deployment.as_str();
+                !is_own_name || *account == caller.service_account || caller.has_own_account
+            };
             let accounts = caller.accounts().filter(is_trusted);
             accounts.map(move |account| (subject(account, namespace), caller.definition.name.to_owned()))
         });

@@ -16,7 +16,15 @@ use crate::waiting::{PodCondition, waiting};
 pub struct WatchedPod {
     metadata: ObjectMeta,
     #[serde(default)]
+    spec: WatchedSpec,
+    #[serde(default)]
     status: WatchedStatus,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct WatchedSpec {
+    service_account_name: String,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -27,12 +35,14 @@ struct WatchedStatus {
 }
 
 /// What is known of a pod.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct PodState {
     /// Its name.
     pub name: String,
     /// The service that it is of.
     pub service: String,
+    /// The service account that it runs under.
+    pub service_account: String,
     /// When it was created.
     pub created_at: Option<Timestamp>,
     /// Whether it is being deleted.
@@ -47,7 +57,7 @@ impl Child for PodState {
     type Watched = WatchedPod;
 
     fn observe(pod: WatchedPod) -> Option<(Owner, Self)> {
-        let WatchedPod { metadata, status } = pod;
+        let WatchedPod { metadata, spec, status } = pod;
         let owner = owner(&metadata)?;
         let service =
             metadata.labels.as_ref().and_then(|labels| labels.get(labels::NAME)).cloned().unwrap_or_default();
@@ -64,6 +74,7 @@ impl Child for PodState {
             Self {
                 service,
                 name: metadata.name.unwrap_or_default(),
+                service_account: spec.service_account_name,
                 created_at: metadata.creation_timestamp.map(|time| time.0),
                 deleting: metadata.deletion_timestamp.is_some(),
                 crash,
@@ -88,6 +99,7 @@ mod tests {
                 "name": "p-x", "namespace": "demo",
                 "labels": { labels::PLATFORM: "p", labels::NAME: "monolith" },
             },
+            "spec": { "serviceAccountName": "doorman", "containers": [] },
             "status": { "containerStatuses": [
                 { "name": "proxy", "image": "i", "imageID": "", "ready": true, "restartCount": 0 },
                 { "name": "monolith", "image": "i", "imageID": "", "ready": ready, "restartCount": 3, "state": state, "lastState": last_state },
@@ -107,6 +119,7 @@ mod tests {
         assert_eq!(waits, runs);
         let expected = Crash { exit_code: 1, reason: "Error".to_owned(), message: "no database".to_owned() };
         assert_eq!(runs.crash, Some(expected));
+        assert_eq!(runs.service_account, "doorman");
         assert_eq!(observe(&json!({ "running": {} }), &end, true).crash, None);
     }
 }
