@@ -20,6 +20,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::openapi::{Info, License, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::documentation;
 use crate::health::{self, Readiness};
 use crate::identity::{self, Trust};
 use crate::limits::{self, Enforced, Limits};
@@ -68,6 +69,7 @@ impl Application {
         info.description = Some(self.description.to_owned());
         info.license = Some(License::new("Apache-2.0"));
         document.info = info;
+        documentation::complete(&mut document);
         document
     }
 

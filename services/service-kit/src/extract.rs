@@ -51,6 +51,7 @@ where
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        refuse_nul(parts.uri.query().unwrap_or_default())?;
         match axum::extract::Query::from_request_parts(parts, state).await {
             Ok(axum::extract::Query(value)) => Ok(Self(value)),
             Err(rejection) => Err(query_problem(&rejection)),
@@ -66,11 +67,20 @@ where
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        refuse_nul(parts.uri.path())?;
         match axum::extract::Path::from_request_parts(parts, state).await {
             Ok(axum::extract::Path(value)) => Ok(Self(value)),
             Err(rejection) => Err(path_problem(&rejection)),
         }
     }
+}
+
+/// Nothing has a NUL character in its name, and PostgreSQL refuses statements with one.
+fn refuse_nul(encoded: &str) -> Result<(), Problem> {
+    if encoded.contains("%00") {
+        return Err(Problem::bad_request("The address has a NUL character (`%00`), which nothing here has."));
+    }
+    Ok(())
 }
 
 fn json_problem(rejection: &JsonRejection) -> Problem {
@@ -127,6 +137,8 @@ fn reason(text: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use super::*;
     use axum::body::Body;
     use axum::http::header;
@@ -147,6 +159,20 @@ mod tests {
         assert_eq!(status(None, "[1]").await, 415);
         assert_eq!(status(Some("application/json"), "[1").await, 400);
         assert_eq!(status(Some("application/json"), "[\"a\"]").await, 422);
+    }
+
+    #[tokio::test]
+    async fn an_address_with_a_nul_character_is_refused() {
+        let status = async |address: &'static str| {
+            let (mut parts, ()) = Request::builder().uri(address).body(()).unwrap().into_parts();
+            let query = Query::<HashMap<String, String>>::from_request_parts(&mut parts, &()).await;
+            query.map_or_else(|problem| problem.status.as_u16(), |_| 200)
+        };
+        assert_eq!(status("/?cursor=a%00").await, 400);
+        assert_eq!(status("/?cursor=a%2500").await, 200);
+        let (mut parts, ()) = Request::builder().uri("/v1/keys/%00").body(()).unwrap().into_parts();
+        let problem = Path::<String>::from_request_parts(&mut parts, &()).await.unwrap_err();
+        assert_eq!(problem.status.as_u16(), 400);
     }
 
     #[tokio::test]

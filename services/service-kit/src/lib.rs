@@ -17,6 +17,7 @@ pub mod application;
 pub mod client;
 pub mod configuration;
 pub mod database;
+mod documentation;
 pub mod extract;
 pub mod health;
 pub mod idempotency;
