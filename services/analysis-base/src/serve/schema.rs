@@ -107,15 +107,31 @@ fn part(pointer: &str) -> RefOr<utoipa::openapi::Schema> {
     serde_json::from_value(schema).unwrap_or_default()
 }
 
-/// Takes out what only an API server of Kubernetes understands.
+/// Takes out what only an API server of Kubernetes understands, and says in the
+/// words of today's JSON Schema what may be `null`.
 fn without_kubernetes(schema: &mut Value) {
     match schema {
         Value::Object(members) => {
-            members.retain(|name, _| !name.starts_with("x-kubernetes-") && name != "nullable");
+            members.retain(|name, _| !name.starts_with("x-kubernetes-"));
+            if members.remove("nullable") == Some(Value::Bool(true)) {
+                or_null(members);
+            }
             members.values_mut().for_each(without_kubernetes);
         }
         Value::Array(items) => items.iter_mut().for_each(without_kubernetes),
         _ => {}
+    }
+}
+
+/// `nullable` is of OpenAPI 3.0; since 3.1 `null` is a type.
+fn or_null(schema: &mut serde_json::Map<String, Value>) {
+    if let Some(of_type @ Value::String(_)) = schema.get_mut("type") {
+        *of_type = json!([of_type.take(), "null"]);
+    }
+    if let Some(Value::Array(values)) = schema.get_mut("enum")
+        && !values.contains(&Value::Null)
+    {
+        values.push(Value::Null);
     }
 }
 
@@ -258,6 +274,9 @@ mod tests {
         assert_eq!(name["pattern"], "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$");
         assert_eq!(charts["items"]["properties"]["mark"]["enum"][0], "bar");
         assert!(!charts.to_string().contains("kubernetes"));
+        let sql = serde_json::to_value(sql()).expect("schema");
+        assert_eq!(sql["type"], json!(["string", "null"]));
+        assert!(sql["nullable"].is_null());
         for schema in [profile(), source_name(), source_format(), inline(), sql(), csv_options(), columns()] {
             let schema = serde_json::to_value(schema).expect("schema");
             assert!(schema["description"].is_string(), "{schema}");

@@ -27,6 +27,8 @@ pub fn describe(document: &mut Value) {
         "apiKey": { "type": "http", "scheme": "bearer", "description": "An API key: `Authorization: Bearer KEY`." },
         "apiKeyHeader": { "type": "apiKey", "in": "header", "name": "X-Api-Key", "description": "The same key in a header of its own." },
     });
+    document["components"]["responses"]["TooManyRequests"] =
+        problem("The key is used more often than it may be. `Retry-After` says when to come again");
     for (path, method, operation) in operations(document) {
         let scope = Method::from_bytes(method.to_uppercase().as_bytes())
             .ok()
@@ -37,14 +39,15 @@ pub fn describe(document: &mut Value) {
             operation["responses"] = json!({});
         }
         if operation["responses"]["default"].is_null() {
-            operation["responses"]["default"] = json!({
-                "description": "A problem (RFC 9457)",
-                "content": {
-                    "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } },
-                },
-            });
+            operation["responses"]["default"] = problem("A problem (RFC 9457)");
         }
+        operation["responses"]["429"] = json!({ "$ref": "#/components/responses/TooManyRequests" });
     }
+}
+
+fn problem(description: &str) -> Value {
+    let schema = json!({ "$ref": "#/components/schemas/Problem" });
+    json!({ "description": description, "content": { "application/problem+json": { "schema": schema } } })
 }
 
 /// The gateway's own document with those of the services: of each the paths
@@ -206,6 +209,8 @@ mod tests {
         let operation = &joined["paths"]["/v1/datasets/{name}"]["get"];
         assert_eq!(operation["operationId"], "analysis-base.show");
         assert_eq!(operation["tags"], json!(["analysis-base"]));
+        assert_eq!(operation["responses"]["429"]["$ref"], "#/components/responses/TooManyRequests");
+        assert!(joined["components"]["responses"]["TooManyRequests"]["content"].is_object());
         assert_eq!(operation["security"][0], json!({ "apiKey": ["datasets:read"] }));
         assert_eq!(joined["paths"]["/v1/keys"]["get"]["security"][0], json!({ "apiKey": ["admin"] }));
         assert!(joined["components"]["securitySchemes"]["token"].is_null());

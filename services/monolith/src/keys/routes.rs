@@ -249,7 +249,8 @@ async fn show(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>) -> Re
     params(("id" = String, Path, description = "Its id")),
     request_body = ApiKeyChange,
     responses(
-        (status = 200, description = "The key as it is now", body = ApiKey)
+        (status = 200, description = "The key as it is now", body = ApiKey),
+        (status = 409, description = "There is another key of this name", body = ProblemBody, content_type = "application/problem+json")
     )
 )]
 async fn change(

@@ -55,6 +55,8 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
     responses(
         (status = 200, description = "It has ended: see its status", body = RequestView),
         (status = 202, description = "It is accepted. `Location` says where it will be", body = RequestView),
+        (status = 408, description = "The body has not come in time", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "A request with the same key is being accepted", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "It cannot be done as it is", body = ProblemBody, content_type = "application/problem+json")
     )
 )]

@@ -42,7 +42,7 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
     tag = "requests",
     params(
         ("id" = String, Path, description = "Its id"),
-        ("Last-Event-ID" = Option<i64>, Header, description = "The last event that was received")
+        ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was received")
     ),
     responses(
         (status = 200, description = "The events", body = String, content_type = "text/event-stream"),

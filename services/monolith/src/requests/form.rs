@@ -34,7 +34,7 @@ pub struct RequestForm {
     request: Order,
     /// Each further part is a file; its name is that of the data. Its format
     /// is told by its media type or by the ending of its file name.
-    #[schema(value_type = String, format = Binary)]
+    #[schema(value_type = String, format = Binary, required = false)]
     file: Vec<u8>,
 }
 

@@ -1,5 +1,6 @@
 //! What a request asks for, and whether that can be done.
 
+mod parts;
 mod unknown;
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,7 @@ const MOST_TASKS: usize = 16;
 /// Longer inline data are uploaded as a data set instead.
 pub const MOST_INLINE_BYTES: usize = 32 << 10;
 const MOST_SQL_BYTES: usize = 32 << 10;
+const MOST_URL_BYTES: usize = 2048;
 const USUAL_DEADLINE: u32 = 300;
 const LONGEST_DEADLINE: u32 = 3600;
 const MOST_NAME_CHARACTERS: usize = 63;
@@ -27,7 +29,7 @@ const MOST_NAME_CHARACTERS: usize = 63;
 #[schema(as = NewRequest)]
 pub struct Order {
     /// The question or instruction, in words.
-    #[schema(max_length = 10_000, example = "What is the average delay by carrier?")]
+    #[schema(min_length = 1, max_length = 10_000, example = "What is the average delay by carrier?")]
     pub input: String,
     /// The data. Each becomes a table of its name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -200,8 +202,9 @@ impl Order {
     /// If it cannot: what has to be changed, and where.
     pub fn check(&self, allow_private_webhooks: bool) -> Result<(), Problem> {
         let characters = self.input.chars().count();
-        if self.input.trim().is_empty() || characters > MOST_INPUT_CHARACTERS {
-            return Err(wrong("input", format!("has 1 to {MOST_INPUT_CHARACTERS} characters")));
+        // PostgreSQL keeps no text with NUL characters.
+        if self.input.trim().is_empty() || characters > MOST_INPUT_CHARACTERS || self.input.contains('\0') {
+            return Err(wrong("input", format!("has 1 to {MOST_INPUT_CHARACTERS} characters, and no NUL")));
         }
         if self.data.is_empty() || self.data.len() > MOST_DATA {
             return Err(wrong("data", format!("has 1 to {MOST_DATA} entries")));
@@ -286,6 +289,7 @@ impl Data {
                 "is a name of lower-case letters, digits and `_`, and not `result`, which is the name of the result",
             ));
         }
+        self.check_parts(place)?;
         match (&self.dataset, &self.inline, &self.url) {
             (Some(_), None, None) => Ok(()),
             (None, Some(text), None) if text.is_empty() || text.len() > MOST_INLINE_BYTES => Err(wrong(
@@ -294,8 +298,13 @@ impl Data {
                     "has 1 to {MOST_INLINE_BYTES} bytes. Send more as a file (multipart/form-data), or as a data set"
                 ),
             )),
-            (None, None, Some(url)) if !(url.starts_with("https://") || url.starts_with("http://")) => {
-                Err(wrong(&format!("{place}.url"), "begins with `https://` or `http://`"))
+            (None, None, Some(url))
+                if url.len() > MOST_URL_BYTES
+                    || !(url.starts_with("https://") || url.starts_with("http://")) =>
+            {
+                let what =
+                    format!("begins with `https://` or `http://`, and has at most {MOST_URL_BYTES} bytes");
+                Err(wrong(&format!("{place}.url"), what))
             }
             (None, Some(_), None) | (None, None, Some(_)) if self.format.is_none() => {
                 Err(wrong(place, "needs a `format`: csv, jsonLines, parquet or arrow"))
@@ -346,6 +355,9 @@ impl TaskOrder {
                 &format!("{place}.name"),
                 "is a name of lower-case letters, digits, `-` and `_`",
             ));
+        }
+        if self.analysis.iter().flat_map(|analysis| &analysis.charts).any(|chart| !chart.is_object()) {
+            return Err(wrong(&format!("{place}.analysis.charts"), "is a list of objects"));
         }
         let named = match (&self.analysis, &self.profile) {
             (Some(analysis), None)

@@ -12,6 +12,7 @@ use service_kit::extract::{Json, Path, Query};
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use uuid::Uuid;
 
 use super::finish::finish;
 use super::prefer::LONGEST_WAIT;
@@ -58,8 +59,7 @@ struct RequestsPage {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct Waiting {
-    /// Seconds to wait for the end: at most 25, none if left out.
-    #[param(maximum = 25)]
+    /// Seconds to wait for the end, more than 25 as 25; none if left out.
     wait: Option<u64>,
 }
 
@@ -79,8 +79,12 @@ async fn list(
     Query(page): Query<RequestsPage>,
 ) -> Result<Json<Listed<RequestSummary>>, Problem> {
     let limit = Page { limit: page.limit, cursor: None }.limit()?;
-    // Comes after all ids, in any order of letters.
-    let before = page.cursor.as_deref().unwrap_or("z");
+    let before = match page.cursor.as_deref() {
+        // Comes after all ids, in any order of letters.
+        None => "z",
+        Some(cursor) if Uuid::parse_str(cursor).is_ok() => cursor,
+        Some(_) => return Err(Problem::bad_request("`cursor` is none that was given out.")),
+    };
     let found =
         store::page(&gateway.database, before, page.status, limit + 1).await.map_err(problems::database)?;
     let listed = Listed::of(found, limit, |request| request.id.clone());

@@ -6,7 +6,7 @@ use crds::analysis::SourceFormat;
 use service_kit::Problem;
 
 use super::request::{AnalysisRequest, AnalysisSource, Input, LONGEST_DEADLINE};
-use crate::serve::datasets::ReadOptions;
+use crate::serve::datasets::{DatasetName, ReadOptions};
 use crate::serve::place::Place;
 use crate::serve::schema;
 
@@ -96,6 +96,11 @@ impl AnalysisSource {
         let given = [self.dataset.is_some(), self.inline.is_some(), self.uri.is_some()];
         if given.iter().filter(|given| **given).count() != 1 {
             problems.push(": give exactly one of `dataset`, `inline` and `uri`".to_owned());
+        }
+        if let Some(dataset) = &self.dataset
+            && let Err(problem) = DatasetName::parse(&dataset.name)
+        {
+            problems.push(format!(".dataset.name: {}", problem.detail.trim_end_matches('.')));
         }
         let is_described = self.format.is_some()
             || self.csv.is_some()
@@ -199,6 +204,8 @@ mod tests {
         assert!(source(json!({"name": "t", "inline": "a"})).contains("sources[0].format: say which"));
         let described = json!({"name": "t", "format": "csv", "dataset": {"name": "d"}});
         assert!(source(described).contains("was said when it was uploaded"));
+        let nameless = source(json!({"name": "t", "dataset": {"name": "a\u{0}"}}));
+        assert!(nameless.contains("sources[0].dataset.name: "), "{nameless}");
         let twice = json!([{"name": "t", "dataset": {"name": "d"}}, {"name": "t", "dataset": {"name": "d"}}]);
         let twice = problem(json!({"sources": twice, "sql": "SELECT 1"}));
         assert!(twice.contains("sources[1].name: another source"), "{twice}");

@@ -160,7 +160,7 @@ async fn begin_reserved(
 #[into_params(parameter_in = Query)]
 pub(crate) struct Filter {
     /// Only those that stand there: `queued`, `running`, `succeeded`, `failed` or `cancelled`.
-    #[param(example = json!("running"))]
+    #[param(value_type = Option<Status>, example = json!("running"))]
     status: Option<String>,
 }
 
@@ -207,8 +207,8 @@ fn status_named(name: &str) -> Result<Status, Problem> {
 #[serde(rename_all = "camelCase")]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Wait {
-    /// How many seconds to wait for the end, up to 25; not at all if left out.
-    #[param(minimum = 0, maximum = 25)]
+    /// How many seconds to wait for the end, more than 25 as 25; not at all if left out.
+    #[param(minimum = 0)]
     wait: Option<u64>,
 }
 

@@ -42,7 +42,12 @@ use crate::serve::state::Service;
             ("ETag" = String, description = "Tells these bytes from all others"),
             ("Repr-Digest" = String, description = "SHA-256 of the bytes (RFC 9530)")
         )),
-        (status = 206, description = "The part that was asked for"),
+        (status = 206, description = "The part that was asked for", content(
+            ("text/csv"),
+            ("application/x-ndjson"),
+            ("application/vnd.apache.parquet"),
+            ("application/vnd.apache.arrow.file")
+        ), headers(("Content-Range" = String, description = "Which part it is"))),
         (status = 304, description = "The data are those that the client has"),
         (status = 404, description = "There is no such version", body = ProblemBody,
             content_type = "application/problem+json"),

@@ -57,6 +57,8 @@ pub(crate) struct Statistics {
             )),
         (status = 404, description = "There is no such version", body = ProblemBody,
             content_type = "application/problem+json"),
+        (status = 409, description = "They were to be computed, and that was cancelled", body = ProblemBody,
+            content_type = "application/problem+json"),
         (status = 422, description = "The data cannot be read to their end: `detail` says where and why",
             body = ProblemBody, content_type = "application/problem+json"),
         (status = "default", description = "Another problem", body = ProblemBody,

@@ -252,6 +252,8 @@ pub(crate) async fn get(
             content_type = "application/problem+json"),
         (status = 409, description = "It is becoming a version just now", body = ProblemBody,
             content_type = "application/problem+json"),
+        (status = 412, description = "The version of the protocol is not spoken here", body = ProblemBody,
+            content_type = "application/problem+json"),
         (status = "default", description = "Another problem", body = ProblemBody,
             content_type = "application/problem+json")
     )

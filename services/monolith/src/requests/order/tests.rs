@@ -27,8 +27,9 @@ fn what_can_be_done_is_accepted() {
 #[test]
 fn what_cannot_be_done_says_what_to_change() {
     type Change = fn(&mut Value);
-    let cases: [(&str, Change); 15] = [
+    let cases: [(&str, Change); 21] = [
         ("input", |order| order["input"] = json!("  ")),
+        ("input", |order| order["input"] = json!("What is\u{0} in it?")),
         ("data", |order| order["data"] = json!([])),
         ("deadlineSeconds", |order| order["deadlineSeconds"] = json!(0)),
         ("data[0].name", |order| order["data"][0]["name"] = json!("Flights")),
@@ -37,10 +38,15 @@ fn what_cannot_be_done_says_what_to_change() {
         ("data[0]", |order| order["data"][0]["url"] = json!("https://example.com/x")),
         ("data[1].inline", |order| order["data"][1]["inline"] = json!("x".repeat(MOST_INLINE_BYTES + 1))),
         ("data[1]", |order| drop(order["data"][1].as_object_mut().unwrap().remove("format"))),
+        ("data[0].dataset", |order| order["data"][0]["dataset"]["version"] = json!(0)),
+        ("data[1].csv", |order| order["data"][1]["csv"] = json!("delimiter")),
+        ("data[1].columns", |order| order["data"][1]["columns"] = json!(["a"])),
         ("data[2].url", |order| order["data"][2]["url"] = json!("file:///etc/passwd")),
+        ("data[2].url", |order| order["data"][2]["url"] = json!(format!("https://{}", "x".repeat(2048)))),
         ("tasks[0].name", |order| order["tasks"][0]["name"] = json!("a/b")),
         ("tasks[1]", |order| order["tasks"][1]["name"] = json!("delays")),
         ("tasks[1].analysis.sql", |order| order["tasks"][1]["analysis"]["sql"] = json!("x".repeat(32_769))),
+        ("tasks[0].analysis.charts", |order| order["tasks"][0]["analysis"]["charts"] = json!([1])),
         ("tasks[0]", |order| order["tasks"][0]["analysis"]["data"] = json!(["nothing"])),
         ("tasks[2]", |order| order["tasks"][2]["analysis"] = json!({ "sql": "SELECT 1" })),
     ];
