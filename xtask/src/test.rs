@@ -19,7 +19,8 @@ use crate::versions::CARGO_DENY;
 
 /// The tests that need a cluster: targets of the crate in `tests/` that are not
 /// tested by default.
-const END_TO_END: &[&str] = &["--test", "analysis_jobs", "--test", "platforms", "--test", "disruption"];
+const END_TO_END: &[&str] =
+    &["--test", "analysis_jobs", "--test", "platforms", "--test", "conformance", "--test", "disruption"];
 /// They mostly wait for pods, so more of them than there are cores may run.
 const END_TO_END_THREADS: &str = "--test-threads=4";
 const CHARTS: &[&str] = &["charts/ai-saas-platform-crds", "charts/ai-saas-platform"];

@@ -92,7 +92,8 @@ pub fn read_options(text: Option<&str>) -> Result<ReadOptions, Problem> {
     tag = "datasets",
     params(
         ("name" = String, Path, description = "Name of the data set: a lower-case letter, then up to 62 lower-case \
-            letters, digits, `_` and `-`", example = json!("flights")),
+            letters, digits, `_` and `-`", max_length = 63,
+            pattern = "^[a-z][a-z0-9_-]*$", example = json!("flights")),
         Reading,
         ("Content-Digest" = Option<String>, Header, description = "`sha-256=:BASE64:` (RFC 9530), or `Repr-Digest`: \
             checked, if it is sent"),
