@@ -48,6 +48,11 @@ const TABLE: &[Row] = &[
     ("POST /v1/analyses/{id}/cancel", "analyses:write", 404),
     ("GET /v1/analyses/{id}/charts/{name}", "analyses:read", 404),
     ("GET /v1/analyses/{id}/result", "analyses:read", 404),
+    ("GET /v1/analysis-jobs", "analyses:read", 200),
+    ("GET /v1/analysis-jobs/{name}", "analyses:read", 404),
+    ("GET /v1/analysis-jobs/{name}/charts", "analyses:read", 404),
+    ("GET /v1/analysis-jobs/{name}/charts/{chart}", "analyses:read", 404),
+    ("GET /v1/analysis-jobs/{name}/result", "analyses:read", 404),
 ];
 
 /// What is not in the document: for everybody, but for the counters.
