@@ -14,8 +14,9 @@ pub struct Arguments {
     #[arg(long, env = "WATCH_NAMESPACES", value_delimiter = ',')]
     pub watch_namespaces: Vec<String>,
 
-    /// Where /livez, /readyz and /metrics are served.
-    #[arg(long, env = "LISTEN_ADDRESS", default_value = "0.0.0.0:8080")]
+    /// Where /livez, /readyz and /metrics are served. `[::]` is every address of
+    /// the machine, of IPv4 and of IPv6 as far as there are such.
+    #[arg(long, env = "LISTEN_ADDRESS", default_value = "[::]:8080")]
     pub listen_address: SocketAddr,
 
     /// Image of analysis-base: of the pods of AnalysisJobs, and of the service

@@ -25,6 +25,7 @@ pub mod errors;
 pub mod generate;
 pub mod http;
 pub mod labels;
+pub mod listen;
 pub mod metrics;
 pub mod names;
 pub mod network_policy;

@@ -6,7 +6,6 @@ use std::time::Duration;
 use anyhow::Context as _;
 use futures::future::{join, join_all, select};
 use kube::Client;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -14,6 +13,7 @@ use crate::Arguments;
 use crate::analysis_job;
 use crate::context::Context;
 use crate::http::{Readiness, router};
+use crate::listen::listen;
 use crate::network_policy::NetworkPolicies;
 use crate::platform;
 use crate::platform::services::ServiceImages;
@@ -43,7 +43,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let context = Context::new(client, images, NetworkPolicies::new(arguments.workload_network_policies));
 
     let readiness = Readiness::default();
-    let listener = TcpListener::bind(arguments.listen_address)
+    let listener = listen(arguments.listen_address)
         .await
         .with_context(|| format!("cannot listen on {}", arguments.listen_address))?;
     let server = tokio::spawn({

@@ -24,6 +24,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use socket2::{Domain, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
@@ -35,6 +36,8 @@ use crate::problem::Problem;
 
 /// A client that has not sent the head of its request by then is cut off.
 const HEAD_LIMIT: Duration = Duration::from_secs(15);
+/// Connections that wait in the kernel's queue.
+const BACKLOG: i32 = 1024;
 /// How often a quiet HTTP/2 connection is asked whether it is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// Connections that are told that all others are taken. Further ones wait in
@@ -69,18 +72,31 @@ impl Default for ServerSettings {
 }
 
 /// Listens. Where IPv6 is missing, `[::]` becomes `0.0.0.0`; where it is there,
-/// it takes in IPv4 as well, as long as `net.ipv6.bindv6only` is 0.
+/// it takes in IPv4 as well.
 ///
 /// # Errors
 /// If the address is taken or is not allowed to be.
 pub async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    match TcpListener::bind(address).await {
+    match bind(address) {
         Err(error) if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) && is_about_ipv6(&error) => {
             tracing::info!(%error, "There is no IPv6 here.");
-            TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
+            bind((Ipv4Addr::UNSPECIFIED, address.port()).into())
         }
         bound => bound,
     }
+}
+
+/// As tokio binds, which says nothing of IPv4, so that the machine would decide.
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
 }
 
 /// Whether an address cannot be listened at for what it is: that its family is
@@ -307,8 +323,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn where_ipv6_is_missing_ipv4_is_listened_on() {
+    async fn both_families_are_listened_on_as_far_as_they_are_there() {
         let listener = listen("[::]:0".parse().expect("address")).await.expect("listener");
-        assert!(listener.local_addr().expect("address").ip().is_unspecified());
+        let address = listener.local_addr().expect("address");
+        assert!(address.ip().is_unspecified());
+        TcpStream::connect((Ipv4Addr::LOCALHOST, address.port())).await.expect("IPv4");
+        // A machine without IPv6 cannot bind to its loopback address either.
+        if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).await.is_ok() {
+            TcpStream::connect((Ipv6Addr::LOCALHOST, address.port())).await.expect("IPv6");
+            assert!(!socket2::SockRef::from(&listener).only_v6().expect("option"));
+        }
     }
 }
