@@ -45,7 +45,22 @@ impl FrontDoor {
         let secret = namespace.api::<Secret>().get(&format!("{platform}-admin-key")).await?;
         let key = secret.data.and_then(|mut data| data.remove("api-key")).context("a key in the Secret")?;
         let client = reqwest::Client::builder().timeout(Duration::from_secs(60)).build()?;
-        Ok(Self { url, key: String::from_utf8(key.0)?, client })
+        let door = Self { url, key: String::from_utf8(key.0)?, client };
+        door.reached().await?;
+        Ok(door)
+    }
+
+    /// Waits until the node passes on what is sent to the Service: it learns of
+    /// the pods of a Service a moment after the API server does.
+    async fn reached(&self) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.without_key(&format!("{}/livez", self.url)).await {
+                Ok(_) => return Ok(()),
+                Err(error) if Instant::now() > deadline => return Err(error),
+                Err(_) => sleep(PAUSE).await,
+            }
+        }
     }
 
     /// The same gateway at another address, such as that of one of its pods.
