@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 /// The only one that reads of it.
 const READER: &str = "platform-analysis-base";
 
-fn built(spec: Value) -> Prepared {
+fn built(spec: &Value) -> Prepared {
     let platform: Platform = serde_json::from_value(json!({
         "apiVersion": "aisaas.dev/v1alpha1", "kind": "Platform", "spec": spec,
         "metadata": { "name": "platform", "namespace": "demo", "uid": "5f0c8f0e-0000-4000-8000-000000000001" },
@@ -41,7 +41,7 @@ fn find<K: DeserializeOwned>(prepared: &Prepared, kind: ChildKind, name: &str) -
 
 #[test]
 fn only_a_service_that_reads_of_the_api_server_has_a_role() {
-    let prepared = built(json!({}));
+    let prepared = built(&json!({}));
     for kind in [ChildKind::Role, ChildKind::RoleBinding] {
         let of_kind = prepared.objects.iter().filter(|object| object.kind == kind);
         assert_eq!(of_kind.map(|object| object.name.as_str()).collect::<Vec<_>>(), [READER]);
@@ -55,13 +55,13 @@ fn only_a_service_that_reads_of_the_api_server_has_a_role() {
             { "apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"] },
         ])
     );
-    let without = built(json!({ "services": [{ "name": "analysis-base", "enabled": false }] }));
+    let without = built(&json!({ "services": [{ "name": "analysis-base", "enabled": false }] }));
     assert!(without.is_to_go(ChildKind::Role, READER) && without.is_to_go(ChildKind::RoleBinding, READER));
 }
 
 #[test]
 fn only_its_pods_have_a_token_and_a_way_to_the_api_server() {
-    let prepared = built(json!({}));
+    let prepared = built(&json!({}));
     for (name, reads) in [(READER, true), ("platform", false)] {
         let deployment: Deployment = find(&prepared, ChildKind::Deployment, name);
         let pod = deployment.spec.unwrap().template.spec.unwrap();
@@ -78,14 +78,14 @@ fn only_its_pods_have_a_token_and_a_way_to_the_api_server() {
 
 #[test]
 fn the_role_is_given_to_the_account_that_the_pods_run_under() {
-    let bound = |spec: Value| {
+    let bound = |spec: &Value| {
         let binding: RoleBinding = find(&built(spec), ChildKind::RoleBinding, READER);
         assert_eq!((binding.role_ref.kind.as_str(), binding.role_ref.name.as_str()), ("Role", READER));
         let subject = binding.subjects.unwrap().remove(0);
         assert_eq!((subject.kind.as_str(), subject.namespace.as_deref()), ("ServiceAccount", Some("demo")));
         subject.name
     };
-    assert_eq!(bound(json!({})), READER);
+    assert_eq!(bound(&json!({})), READER);
     let workload = json!({ "serviceAccountName": "analyst" });
-    assert_eq!(bound(json!({ "services": [{ "name": "analysis-base", "workload": workload }] })), "analyst");
+    assert_eq!(bound(&json!({ "services": [{ "name": "analysis-base", "workload": workload }] })), "analyst");
 }

@@ -175,7 +175,7 @@ mod tests {
         serde_json::to_value(document).unwrap()
     }
 
-    fn document(path: &str, method: &str, operation: Value) -> Value {
+    fn document(path: &str, method: &str, operation: &Value) -> Value {
         json!({
             "openapi": "3.1.0",
             "info": { "title": "a", "version": "1" },
@@ -187,7 +187,7 @@ mod tests {
     fn an_operation_has_the_problems_that_it_can_meet() {
         let responses =
             json!({ "200": { "description": "It is there" }, "404": { "description": "Its own" } });
-        let completed = completed(document("/v1/things/{id}", "get", json!({ "responses": responses })));
+        let completed = completed(document("/v1/things/{id}", "get", &json!({ "responses": responses })));
         let responses = completed["paths"]["/v1/things/{id}"]["get"]["responses"].as_object().unwrap();
         let statuses: Vec<&str> = responses.keys().map(String::as_str).collect();
         assert_eq!(statuses, ["200", "401", "403", "404", "503", "504"]);
@@ -204,7 +204,7 @@ mod tests {
     fn what_has_a_body_can_be_refused_for_it() {
         let content = json!({ "application/json": { "schema": { "type": "object" } }, "text/csv": {} });
         let operation = json!({ "requestBody": { "content": content }, "responses": {} });
-        let completed = completed(document("/v1/things", "post", operation));
+        let completed = completed(document("/v1/things", "post", &operation));
         let operation = &completed["paths"]["/v1/things"]["post"];
         for status in ["400", "413", "415", "422", "507"] {
             assert!(operation["responses"][status]["$ref"].is_string(), "{status}");

@@ -88,7 +88,7 @@ async fn remove_uploads(service: &Service) -> Result<(), ServeError> {
 /// A job that ended its process each time, or could never be stored, is dead:
 /// nobody else tells those who wait for it.
 async fn end_dead(service: &Service) -> Result<(), ServeError> {
-    for Analysis { analysis } in dead(&service.queue).await? {
+    for Analysis { analysis, .. } in dead(&service.queue).await? {
         let end = analyses::End::gave_up();
         let mut transaction = service.database.begin().await?;
         if analyses::end(&mut transaction, &analysis, &end, service.retention()).await? {

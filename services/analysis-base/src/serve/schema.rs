@@ -274,9 +274,9 @@ mod tests {
         assert_eq!(name["pattern"], "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$");
         assert_eq!(charts["items"]["properties"]["mark"]["enum"][0], "bar");
         assert!(!charts.to_string().contains("kubernetes"));
-        let sql = serde_json::to_value(sql()).expect("schema");
-        assert_eq!(sql["type"], json!(["string", "null"]));
-        assert!(sql["nullable"].is_null());
+        let query = serde_json::to_value(sql()).expect("schema");
+        assert_eq!(query["type"], json!(["string", "null"]));
+        assert!(query["nullable"].is_null());
         for schema in [profile(), source_name(), source_format(), inline(), sql(), csv_options(), columns()] {
             let schema = serde_json::to_value(schema).expect("schema");
             assert!(schema["description"].is_string(), "{schema}");

@@ -20,6 +20,9 @@ mod limits;
 #[path = "../../../service-kit/tests/storage/postgresql.rs"]
 #[allow(dead_code, reason = "the tests of the kit need more of it")]
 mod postgresql;
+#[path = "../../../service-kit/tests/storage/process.rs"]
+#[allow(dead_code, reason = "the tests of the kit need more of it")]
+mod process;
 mod proxying;
 mod recovery;
 mod replicas;

@@ -161,6 +161,7 @@ mod tests {
 
     use super::*;
 
+    #[expect(clippy::needless_pass_by_value, reason = "it is made where it is passed")]
     fn stands(status: Value) -> JobStatus {
         let object = json!({
             "metadata": {"name": "penguins", "creationTimestamp": "2025-11-24T09:01:00Z", "labels": {}},

@@ -176,6 +176,7 @@ mod tests {
         }
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "it is made where it is passed")]
     fn job(status: serde_json::Value) -> Job {
         serde_json::from_value(json!({
             "metadata": {"name": "penguins", "uid": "1", "creationTimestamp": "2025-11-24T09:01:00Z"},

@@ -32,7 +32,7 @@ pub(super) struct Connection {
 enum State {
     Connecting,
     Away(Arc<str>),
-    Connected(Connected),
+    Connected(Box<Connected>),
 }
 
 /// A connection that stands.
@@ -54,7 +54,7 @@ impl Connection {
         let mut state = self.state.clone();
         loop {
             match &*state.borrow_and_update() {
-                State::Connected(connected) => return connected.clone(),
+                State::Connected(connected) => return (**connected).clone(),
                 State::Away(cause) => is_away(cause),
                 State::Connecting => {}
             }
@@ -91,7 +91,7 @@ async fn keep(settings: NatsSettings, state: watch::Sender<State>) {
                 while let Some(is_connected) = told.recv().await {
                     epoch = epoch.saturating_add(1);
                     state.send_replace(if is_connected {
-                        State::Connected(Connected { context: context.clone(), epoch })
+                        State::Connected(Box::new(Connected { context: context.clone(), epoch }))
                     } else {
                         State::Away(DispatchError::Lost.to_string().into())
                     });
