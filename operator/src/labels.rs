@@ -45,6 +45,16 @@ pub fn analysis_job(name: &LabelName) -> BTreeMap<String, String> {
     ])
 }
 
+/// The labels that the pods of all AnalysisJobs have, and no others of the
+/// operator's.
+#[must_use]
+pub fn analysis_job_pods() -> BTreeMap<String, String> {
+    BTreeMap::from([
+        ("app.kubernetes.io/component".to_owned(), ANALYSIS_JOB_COMPONENT.to_owned()),
+        ("app.kubernetes.io/managed-by".to_owned(), MANAGED_BY.to_owned()),
+    ])
+}
+
 /// Selects the children of all AnalysisJobs.
 #[must_use]
 pub fn analysis_job_selector() -> String {

@@ -28,11 +28,7 @@ const TRUST: Duration = Duration::from_secs(300);
 /// The policy as it should be.
 #[must_use]
 pub fn build(namespace: &str) -> NetworkPolicy {
-    let own = [
-        ("app.kubernetes.io/component", labels::ANALYSIS_JOB_COMPONENT),
-        ("app.kubernetes.io/managed-by", labels::MANAGED_BY),
-    ];
-    let own = own.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let own = labels::analysis_job_pods();
     NetworkPolicy {
         metadata: ObjectMeta {
             name: Some(NAME.to_owned()),
@@ -46,10 +42,7 @@ pub fn build(namespace: &str) -> NetworkPolicy {
             ..ObjectMeta::default()
         },
         spec: Some(NetworkPolicySpec {
-            pod_selector: Some(LabelSelector {
-                match_labels: Some(own.into_iter().collect()),
-                ..LabelSelector::default()
-            }),
+            pod_selector: Some(LabelSelector { match_labels: Some(own), ..LabelSelector::default() }),
             policy_types: Some(vec!["Ingress".to_owned(), "Egress".to_owned()]),
             ingress: None,
             egress: Some(outbound()),

@@ -360,6 +360,20 @@ fn an_account_that_a_user_took_away_is_obeyed_until_its_last_pod_has_gone() {
 }
 
 #[test]
+fn only_the_service_with_the_data_sets_obeys_analysis_jobs() {
+    let validated = validate(&platform(SMALLEST), &observed(), &Rules::default(), MORE).unwrap();
+    let prepared = build(&validated, &images(), true);
+    let obeys = |name: &str| configuration(&prepared, name).trust.unwrap().analysis_jobs;
+    assert!(obeys("platform-analysis-base-configuration"));
+    assert!(!obeys("platform-generative-base-configuration"));
+    let lets_in = |name: &str| {
+        let policy: NetworkPolicy = find(&prepared, ChildKind::NetworkPolicy, name);
+        serde_json::to_value(policy.spec.unwrap().ingress).unwrap().to_string().contains("analysis-job")
+    };
+    assert!(lets_in("platform-analysis-base") && !lets_in("platform-generative-base"));
+}
+
+#[test]
 fn an_account_stays_as_long_as_pods_may_run_under_it() {
     let is_to_go = |spec: &str| built(spec).is_to_go(ChildKind::ServiceAccount, "platform-analysis-base");
     assert!(!is_to_go(SMALLEST));
@@ -414,6 +428,7 @@ static MORE: &[ServiceDefinition] = &[
         calls: &["analysis-base"],
         routes: &["/v1/chat"],
         kubernetes_access: &[],
+        serves_analysis_jobs: false,
     },
 ];
 
@@ -435,5 +450,6 @@ fn a_further_service_is_one_entry_of_the_table() {
     assert_eq!(callee.trust.unwrap().callers.len(), 2);
     let policy: NetworkPolicy = find(&prepared, ChildKind::NetworkPolicy, "platform-analysis-base");
     let rules = policy.spec.unwrap().ingress.unwrap();
-    assert_eq!(rules[0].from.as_ref().unwrap().len(), 2);
+    // And the pods of AnalysisJobs.
+    assert_eq!(rules[0].from.as_ref().unwrap().len(), 3);
 }

@@ -121,6 +121,18 @@ pub struct Trust {
     /// The names of the services that may call, by the subjects of their
     /// tokens (`sub`).
     pub callers: BTreeMap<String, String>,
+    /// Whether the pods of AnalysisJobs may call, as [`ANALYSIS_JOB_CALLER`]:
+    /// that is whoever shows a token of any service account of the namespace.
+    /// Pods have the account that their author chooses, and a token for this
+    /// audience is only where an author has asked for it; so this is all that
+    /// there is to tell them by, and what they may do is to be little.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub analysis_jobs: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// A service that may be called.
@@ -158,6 +170,9 @@ pub struct AnalysesConfiguration {
     #[serde(default)]
     pub allow_private_sources: bool,
 }
+
+/// The name under which the pods of AnalysisJobs call a service.
+pub const ANALYSIS_JOB_CALLER: &str = "analysis-job";
 
 /// The audience of the tokens that are shown to a service.
 #[must_use]

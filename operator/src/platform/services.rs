@@ -7,6 +7,21 @@ use crate::pods::{DefaultResources, ImageDefaults};
 
 /// The service that everybody talks to.
 pub const GATEWAY: &str = "monolith";
+/// The service that keeps data sets.
+pub const ANALYSIS_BASE: &str = "analysis-base";
+
+/// Name of the Deployment of a service, of its Service, and of most of its other
+/// objects.
+#[must_use]
+pub fn deployment_name(platform: &str, service: &str) -> String {
+    if service == GATEWAY { platform.to_owned() } else { format!("{platform}-{service}") }
+}
+
+/// Where the pods of a Deployment are reached inside the cluster.
+#[must_use]
+pub fn service_url(deployment: &str, namespace: &str) -> String {
+    format!("http://{deployment}.{namespace}.svc")
+}
 
 /// What there is to know of a service.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +44,8 @@ pub struct ServiceDefinition {
     pub calls: &'static [&'static str],
     /// The prefixes of paths that the gateway passes on to it.
     pub routes: &'static [&'static str],
+    /// Whether the pods of AnalysisJobs may call it, too.
+    pub serves_analysis_jobs: bool,
     /// What it may do with objects of its namespace. Without anything, its pods
     /// get no token for the API server.
     pub kubernetes_access: &'static [KubernetesAccess],
@@ -66,12 +83,13 @@ pub const SERVICES: &[ServiceDefinition] = &[
             requests: &[("cpu", "50m"), ("memory", "64Mi"), ("ephemeral-storage", "64Mi")],
             limits: &[("cpu", "2"), ("memory", "256Mi"), ("ephemeral-storage", "1Gi")],
         },
-        calls: &["analysis-base"],
+        calls: &[ANALYSIS_BASE],
         routes: &[],
         kubernetes_access: &[],
+        serves_analysis_jobs: false,
     },
     ServiceDefinition {
-        name: "analysis-base",
+        name: ANALYSIS_BASE,
         condition: "AnalysisBaseReady",
         image: |images| &images.analysis_base,
         has_database: true,
@@ -89,6 +107,7 @@ pub const SERVICES: &[ServiceDefinition] = &[
             KubernetesAccess { group: "aisaas.dev", resource: "analysisjobs", verbs: &["get", "list"] },
             KubernetesAccess { group: "", resource: "configmaps", verbs: &["get"] },
         ],
+        serves_analysis_jobs: true,
     },
 ];
 

@@ -17,7 +17,7 @@ use super::children::{ChildKind, DeploymentState};
 use super::dereference::{AdminKey, Observed, References, SecretState, admin_key_name};
 use super::issuer::Issuer;
 use super::queue::{ServiceQueue, queue};
-use super::services::ServiceDefinition;
+use super::services::{ServiceDefinition, deployment_name, service_url};
 use super::storage::{ServiceStorage, storage};
 use crate::digest::digest;
 use crate::names::{LabelName, NameError};
@@ -96,7 +96,7 @@ impl ValidatedPlatform {
             let scheme = if ingress.tls_secret_name.is_some() { "https" } else { "http" };
             return format!("{scheme}://{}", ingress.host);
         }
-        service_url(&self.name, &self.namespace)
+        service_url(self.name.as_str(), self.namespace.as_str())
     }
 
     /// The services that a service calls.
@@ -233,11 +233,8 @@ impl ServiceBuilder<'_> {
         if given.is_some_and(|service| service.enabled == Some(false)) {
             return Ok(None);
         }
-        let deployment = if definition.is_gateway() {
-            self.name.clone()
-        } else {
-            LabelName::parse(format!("{}-{}", self.name, definition.name)).map_err(invalid)?
-        };
+        let deployment =
+            LabelName::parse(deployment_name(self.name.as_str(), definition.name)).map_err(invalid)?;
         let present = self.observed.deployment(deployment.as_str()).cloned();
         let workload = given.and_then(|service| service.workload.clone()).unwrap_or_default();
         let mut storage =
@@ -247,7 +244,7 @@ impl ServiceBuilder<'_> {
         let service_account = workload.service_account_name.clone().unwrap_or_else(|| deployment.to_string());
         Ok(Some(ValidatedService {
             definition,
-            url: service_url(&deployment, self.namespace),
+            url: service_url(deployment.as_str(), self.namespace.as_str()),
             earlier_accounts: self
                 .earlier_accounts(definition, [service_account.as_str(), deployment.as_str()]),
             service_account,
@@ -292,11 +289,6 @@ impl ServiceBuilder<'_> {
             claim.storage_class.clone_from(&present.storage_class);
         }
     }
-}
-
-/// Where the pods of a Deployment are reached inside the cluster.
-pub(super) fn service_url(deployment: &LabelName, namespace: &LabelName) -> String {
-    format!("http://{deployment}.{namespace}.svc")
 }
 
 fn claim_name(deployment: &LabelName) -> String {

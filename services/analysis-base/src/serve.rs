@@ -11,6 +11,7 @@
 //! (results are what this program wrote itself): it can be killed at any instruction and started again, and whatever ends a
 //! child ends nothing else.
 
+mod admission;
 mod analyses;
 mod analysis_jobs;
 mod arguments;
@@ -43,6 +44,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::middleware::from_fn;
 use service_kit::Application;
 use service_kit::configuration::{Configuration, ConfigurationError};
 use service_kit::database::{Database, DatabaseError, PoolBounds};
@@ -211,7 +213,10 @@ async fn open(
         turns: Turns::new(shares.concurrency, &place),
         metrics: ServeMetrics::register(metrics),
         changes: Changes::default(),
-        kubernetes: Kubernetes::new(arguments.kubernetes_url.clone(), current.namespace.clone()),
+        kubernetes: Kubernetes::new(
+            arguments.kubernetes_url.clone(),
+            Some(current.namespace.clone()).filter(|namespace| !namespace.is_empty()),
+        ),
         database,
         objects,
         place,
@@ -254,8 +259,8 @@ fn application(
         name: NAME,
         description: DESCRIPTION,
         version: env!("CARGO_PKG_VERSION"),
-        routes,
-        streams,
+        routes: routes.layer(from_fn(admission::enforce)),
+        streams: streams.layer(from_fn(admission::enforce)),
         readiness,
         metrics,
         limits: Limits::default(),
@@ -296,19 +301,19 @@ async fn work(service: Arc<Service>, stopping: watch::Receiver<bool>) {
 /// Trusts whom the configuration says, also after it was changed.
 fn follow_trust(mut settings: Configuration<Settings>) -> Result<Option<Arc<Trust>>, ServeFailure> {
     let current = settings.current();
-    let Some(configured) = &current.trust else {
+    let Some(configured) = current.trust_settings() else {
         tracing::warn!("The configuration says nothing of `trust`: everybody may call the service.");
         return Ok(None);
     };
-    let trust = Arc::new(Trust::new(configured.settings())?);
+    let trust = Arc::new(Trust::new(configured)?);
     let followed = Arc::clone(&trust);
     tokio::spawn(async move {
         while let Some(changed) = settings.changed().await {
-            let Some(configured) = &changed.trust else {
+            let Some(configured) = changed.trust_settings() else {
                 tracing::error!("The changed configuration has no `trust`. Who was trusted before still is.");
                 continue;
             };
-            if let Err(error) = followed.replace(configured.settings()) {
+            if let Err(error) = followed.replace(configured) {
                 tracing::error!(error = %chain(&error), "Who was trusted before still is.");
             }
         }

@@ -165,6 +165,12 @@ impl Idempotency {
         Self { database: database.clone(), settings, forget_at: Arc::new(Mutex::new(Instant::now())) }
     }
 
+    /// The same keys, but responses are kept for so long.
+    #[must_use]
+    pub fn retaining(&self, retention: Duration) -> Self {
+        Self { settings: IdempotencySettings { retention, ..self.settings }, ..self.clone() }
+    }
+
     /// Begins a request, unless it was begun already. Of all that try at once,
     /// one gets to run.
     ///

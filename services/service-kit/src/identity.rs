@@ -87,6 +87,19 @@ pub struct TrustSettings<'a> {
     pub keys: &'a serde_json::Value,
     /// Names of the services that may call, by the subjects of their tokens.
     pub callers: &'a BTreeMap<String, String>,
+    /// Those who may call beside them.
+    pub accounts: Option<NamespaceAccounts<'a>>,
+}
+
+/// Every service account of a namespace, as one caller: for pods that run under
+/// an account that their author chooses.
+#[derive(Clone, Copy, Debug)]
+pub struct NamespaceAccounts<'a> {
+    /// The namespace.
+    pub namespace: &'a str,
+    /// The name that all of them have as a caller, unless they have one of their
+    /// own.
+    pub caller: &'a str,
 }
 
 /// Who may call a service. Can be replaced while requests come in.
@@ -99,6 +112,8 @@ struct Trusted {
     keys: HashMap<String, DecodingKey>,
     validation: Validation,
     callers: BTreeMap<String, String>,
+    /// What the subjects of further callers begin with, and the name of those.
+    accounts: Option<(String, String)>,
 }
 
 impl std::fmt::Debug for Trusted {
@@ -152,8 +167,8 @@ impl Trust {
             _ => IdentityError::Unknown,
         })?;
         let subject = token.claims.sub;
-        match trusted.callers.get(&subject) {
-            Some(service) => Ok(Caller { service: service.clone() }),
+        match trusted.caller(&subject) {
+            Some(service) => Ok(Caller { service: service.to_owned() }),
             None => Err(IdentityError::NotAllowed(subject)),
         }
     }
@@ -179,8 +194,30 @@ impl Trusted {
         validation.set_audience(&[settings.audience]);
         validation.set_issuer(&[settings.issuer]);
         validation.set_required_spec_claims(&["exp", "aud", "iss", "sub"]);
-        Ok(Self { keys, validation, callers: settings.callers.clone() })
+        let accounts = settings
+            .accounts
+            // Without it, the accounts of every namespace would be meant.
+            .filter(|accounts| !accounts.namespace.is_empty())
+            .map(|accounts| (account_prefix(accounts.namespace), accounts.caller.to_owned()));
+        Ok(Self { keys, validation, callers: settings.callers.clone(), accounts })
     }
+
+    /// The name of the caller with this subject, if it may call.
+    fn caller(&self, subject: &str) -> Option<&str> {
+        if let Some(service) = self.callers.get(subject) {
+            return Some(service.as_str());
+        }
+        let (prefix, caller) = self.accounts.as_ref()?;
+        let account = subject.strip_prefix(prefix.as_str())?;
+        // The name of an account has no colon.
+        (!account.is_empty() && !account.contains(':')).then_some(caller.as_str())
+    }
+}
+
+/// What the subjects of the service accounts of a namespace begin with
+/// (Kubernetes, `serviceaccount.MakeUsername`).
+fn account_prefix(namespace: &str) -> String {
+    format!("system:serviceaccount:{namespace}:")
 }
 
 /// The token of a request.
@@ -243,7 +280,7 @@ mod tests {
     }
 
     fn settings<'a>(keys: &'a Value, callers: &'a BTreeMap<String, String>) -> TrustSettings<'a> {
-        TrustSettings { issuer: "cluster", audience: "analysis", keys, callers }
+        TrustSettings { issuer: "cluster", audience: "analysis", keys, callers, accounts: None }
     }
 
     fn trust() -> Trust {
@@ -282,6 +319,46 @@ mod tests {
             let without = token(KEY, "one", |claims| drop(claims.as_object_mut().unwrap().remove(claim)));
             assert_eq!(refused(&without), IdentityError::Unknown, "{claim}");
         }
+    }
+
+    #[test]
+    fn every_account_of_a_namespace_is_a_caller_where_that_is_wanted() {
+        let (keys, callers) = (keys(KEY, "one"), callers());
+        let trusting = |namespace: &str| {
+            let accounts = Some(NamespaceAccounts { namespace, caller: "analysis-job" });
+            Trust::new(TrustSettings { accounts, ..settings(&keys, &callers) }).unwrap()
+        };
+        let caller = |trust: &Trust, subject: &str| {
+            let token = token(KEY, "one", |claims| claims["sub"] = json!(subject));
+            trust.verify(&token).map(|caller| caller.service)
+        };
+        let trust = trusting("demo");
+        assert_eq!(caller(&trust, "system:serviceaccount:demo:default").unwrap(), "analysis-job");
+        assert_eq!(caller(&trust, "system:serviceaccount:demo:a.b").unwrap(), "analysis-job");
+        // One that has a name of its own keeps it.
+        assert_eq!(caller(&trust, SUBJECT).unwrap(), "monolith");
+        for other in [
+            "system:serviceaccount:demo2:default",
+            "system:serviceaccount:dem:default",
+            "system:serviceaccount:demo:",
+            "system:serviceaccount:demo:a:b",
+            "system:serviceaccount:demo",
+            "system:node:demo",
+            "system:serviceaccount::default",
+            "xsystem:serviceaccount:demo:default",
+        ] {
+            let refused = IdentityError::NotAllowed(other.to_owned());
+            assert_eq!(caller(&trust, other).unwrap_err(), refused);
+        }
+        // No namespace is not every namespace.
+        assert!(caller(&trusting(""), "system:serviceaccount::default").is_err());
+        assert!(caller(&trusting(""), "system:serviceaccount:demo:default").is_err());
+        // And what else a token has to be, it has to be.
+        let stolen = token(KEY, "one", |claims| {
+            claims["sub"] = json!("system:serviceaccount:demo:default");
+            claims["aud"] = json!(["mail"]);
+        });
+        assert_eq!(trust.verify(&stolen).unwrap_err(), IdentityError::WrongAudience);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crds::platform::configuration::{
 use k8s_openapi::api::core::v1::ConfigMap;
 
 use super::Parts;
-use crate::platform::validate::service_url;
+use crate::platform::services::service_url;
 
 impl Parts<'_> {
     pub(super) fn config_map(&self) -> ConfigMap {
@@ -39,7 +39,7 @@ impl Parts<'_> {
             trust: self.trust(),
             services: callees.collect(),
             gateway: GatewayConfiguration {
-                url: service_url(&self.validated.name, &self.validated.namespace),
+                url: service_url(self.validated.name.as_str(), self.validated.namespace.as_str()),
                 cors_allowed_origins: self.validated.exposure.cors_allowed_origins.clone(),
                 allow_private_webhooks: self.validated.allow_private_addresses,
             },
@@ -66,6 +66,7 @@ impl Parts<'_> {
             audience: audience(self.service.deployment.as_str(), namespace),
             keys: issuer.keys.clone(),
             callers: callers.collect(),
+            analysis_jobs: self.service.definition.serves_analysis_jobs,
         })
     }
 }

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use crds::platform::configuration::PORT;
 use k8s_openapi::api::networking::v1::{
     NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicySpec,
@@ -13,19 +15,23 @@ const API_SERVER_PORTS: [i32; 2] = [443, 6443];
 
 impl Parts<'_> {
     /// Who may connect to the service: everybody to the gateway, and to the
-    /// others only those that call them. They may connect to where data are.
+    /// others only those that call them, the pods of AnalysisJobs of the
+    /// namespace among them. They may connect to where data are.
     pub(super) fn network_policy(&self) -> NetworkPolicy {
-        let pods_of = |service: &str| LabelSelector {
-            match_labels: Some(labels::platform_service_selector(&self.validated.name, service)),
+        let pods_with = |labels: BTreeMap<String, String>| LabelSelector {
+            match_labels: Some(labels),
             ..LabelSelector::default()
         };
+        let pods_of =
+            |service: &str| pods_with(labels::platform_service_selector(&self.validated.name, service));
+        let analysis_jobs =
+            self.service.definition.serves_analysis_jobs.then(|| pods_with(labels::analysis_job_pods()));
         let callers: Vec<NetworkPolicyPeer> = self
             .validated
             .callers(self.service)
-            .map(|caller| NetworkPolicyPeer {
-                pod_selector: Some(pods_of(caller.definition.name)),
-                ..NetworkPolicyPeer::default()
-            })
+            .map(|caller| pods_of(caller.definition.name))
+            .chain(analysis_jobs)
+            .map(|pods| NetworkPolicyPeer { pod_selector: Some(pods), ..NetworkPolicyPeer::default() })
             .collect();
         let is_gateway = self.service.definition.is_gateway();
         // A rule without peers would let everybody in.

@@ -1,9 +1,10 @@
 use std::collections::BTreeMap;
 
+use crds::platform::configuration::ANALYSIS_JOB_CALLER;
 use serde::Deserialize;
 use serde_json::Value;
 use service_kit::database::DatabaseSettings;
-use service_kit::identity::TrustSettings;
+use service_kit::identity::{NamespaceAccounts, TrustSettings};
 use service_kit::objects::ObjectSettings;
 use service_kit::queue::DispatchSettings;
 
@@ -17,7 +18,7 @@ pub struct Settings {
     pub platform: Option<String>,
     /// Its namespace.
     #[serde(default)]
-    pub namespace: Option<String>,
+    pub namespace: String,
     /// Where data sets and analyses are noted down.
     pub database: DatabaseSettings,
     /// Where data and results are.
@@ -33,6 +34,22 @@ pub struct Settings {
     pub analyses: Bounds,
 }
 
+impl Settings {
+    /// Whose tokens are believed, for the kit.
+    #[must_use]
+    pub fn trust_settings(&self) -> Option<TrustSettings<'_>> {
+        let trust = self.trust.as_ref()?;
+        let accounts = NamespaceAccounts { namespace: self.namespace.as_str(), caller: ANALYSIS_JOB_CALLER };
+        Some(TrustSettings {
+            issuer: &trust.issuer,
+            audience: &trust.audience,
+            keys: &trust.keys,
+            callers: &trust.callers,
+            accounts: trust.analysis_jobs.then_some(accounts),
+        })
+    }
+}
+
 /// Whose tokens are believed.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -41,19 +58,9 @@ pub struct TrustConfiguration {
     audience: String,
     keys: Value,
     callers: BTreeMap<String, String>,
-}
-
-impl TrustConfiguration {
-    /// The same for the kit.
-    #[must_use]
-    pub fn settings(&self) -> TrustSettings<'_> {
-        TrustSettings {
-            issuer: &self.issuer,
-            audience: &self.audience,
-            keys: &self.keys,
-            callers: &self.callers,
-        }
-    }
+    /// Whether pods of AnalysisJobs may call: all service accounts of the namespace.
+    #[serde(default)]
+    analysis_jobs: bool,
 }
 
 /// How much is taken on and kept.
@@ -97,7 +104,28 @@ mod tests {
         let settings: Settings = serde_json::from_str(text).expect("settings");
         assert_eq!(settings.analyses, Bounds::default());
         assert!(settings.trust.is_none());
+        assert_eq!(settings.namespace, "n");
         let bounds: Bounds = serde_json::from_str(r#"{"resultDays": 1}"#).expect("bounds");
         assert_eq!(bounds, Bounds { result_days: 1, ..Bounds::default() });
+    }
+
+    #[test]
+    fn analysis_jobs_may_call_where_the_operator_says_so() {
+        let accounts = |trust: &str| {
+            let text = format!(
+                r#"{{
+                    "namespace": "n",
+                    "database": {{"sqlite": {{"path": "/data/database.sqlite3"}}}},
+                    "objects": {{"folder": {{"path": "/data/objects"}}}},
+                    "trust": {{"issuer": "i", "audience": "a", "keys": {{}}, "callers": {{}}{trust}}}
+                }}"#
+            );
+            let settings: Settings = serde_json::from_str(&text).expect("settings");
+            let trust = settings.trust_settings().expect("trust");
+            trust.accounts.map(|accounts| (accounts.namespace.to_owned(), accounts.caller.to_owned()))
+        };
+        assert_eq!(accounts(""), None);
+        let expected = ("n".to_owned(), "analysis-job".to_owned());
+        assert_eq!(accounts(r#", "analysisJobs": true"#), Some(expected));
     }
 }

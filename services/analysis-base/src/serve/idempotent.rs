@@ -1,5 +1,7 @@
 //! Requests with an `Idempotency-Key`.
 
+use std::time::Duration;
+
 use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use service_kit::Problem;
@@ -7,12 +9,17 @@ use service_kit::idempotency::{Begun, Fingerprint, IdempotencyKey, Reservation, 
 use service_kit::identity::Caller;
 use service_kit::problem::chain;
 
+use super::admission::is_analysis_job;
 use super::error::ServeError;
 use super::state::Service;
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// For whom the gateway makes a request.
-const PRINCIPAL: HeaderName = HeaderName::from_static("aisaas-principal");
+pub const PRINCIPAL: HeaderName = HeaderName::from_static("aisaas-principal");
+/// The pod of an AnalysisJob that was killed after its upload is followed by
+/// another one, which uploads when it has computed everything again: perhaps
+/// after days, but not after so many.
+const ANALYSIS_JOB_RETENTION: Duration = Duration::from_secs(60 * 24 * 60 * 60);
 
 /// What to do with a request.
 #[derive(Debug)]
@@ -38,13 +45,18 @@ pub async fn begin(
     let Some(key) = headers.get(KEY) else { return Ok(Begin::Run(None)) };
     // What is not ASCII is no key.
     let key = IdempotencyKey::parse(key.to_str().unwrap_or_default())?;
-    let principal = match (headers.get(PRINCIPAL), extensions.get::<Caller>()) {
+    let caller = extensions.get::<Caller>();
+    let principal = match (headers.get(PRINCIPAL), caller) {
         (Some(principal), _) => principal.to_str().unwrap_or_default(),
         (None, Some(caller)) => caller.service.as_str(),
         (None, None) => "",
     };
-    let begun =
-        service.idempotency.begin(&Scope::new(principal, route), &key, &Fingerprint::new(parts)).await?;
+    let keys = if caller.is_some_and(is_analysis_job) {
+        service.idempotency.retaining(ANALYSIS_JOB_RETENTION)
+    } else {
+        service.idempotency.clone()
+    };
+    let begun = keys.begin(&Scope::new(principal, route), &key, &Fingerprint::new(parts)).await?;
     Ok(match begun {
         Begun::Run(reservation) => Begin::Run(Some(reservation)),
         Begun::Replay(stored) => Begin::Replay(stored),

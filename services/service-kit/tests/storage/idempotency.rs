@@ -18,6 +18,7 @@ on_both!(
     a_response_is_kept_with_its_effects_or_not_at_all,
     of_a_large_response_the_body_is_not_kept,
     a_response_is_not_kept_forever,
+    a_response_is_kept_for_as_long_as_it_is_to_be,
 );
 
 fn keys(database: &Database) -> Idempotency {
@@ -184,4 +185,13 @@ async fn a_response_is_not_kept_forever(place: Place) {
         .fetch_one(database.pool())
         .await;
     assert_eq!(left.expect("count"), 1);
+}
+
+async fn a_response_is_kept_for_as_long_as_it_is_to_be(place: Place) {
+    let database = place.open().await;
+    let keys = with(&database, 300, 300);
+    let longer = keys.retaining(Duration::from_secs(60));
+    run(&longer, "a").await.finish(&created()).await.expect("finish");
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(replay(&keys, "a").await.status, created().status);
 }
