@@ -11,13 +11,15 @@ mod summary;
 
 pub use chart::{Chart, Encoding, Encodings, Mark, MeasurementType};
 pub use job::{AnalysisJob, AnalysisJobSpec};
-pub use output::{ConfigMapOutput, Output, OutputFormat, S3Output};
+pub use output::{ConfigMapOutput, DatasetOutput, Output, OutputFormat, S3Output};
 pub use profile::Profile;
 pub use source::{
-    Column, ColumnType, Compression, CsvOptions, JsonLinesOptions, Source, SourceFormat, UriSource,
+    Column, ColumnType, Compression, CsvOptions, DatasetSource, JsonLinesOptions, Source, SourceFormat,
+    UriSource,
 };
 pub use specification::{
-    AnalysisSpecification, OUTPUT_MARKER, OutputPart, SPECIFICATION_ANNOTATION, exit_code, paths,
+    AnalysisSpecification, OUTPUT_MARKER, OutputPart, PlatformAccess, SPECIFICATION_ANNOTATION, exit_code,
+    paths,
 };
 pub use status::{AnalysisJobStatus, OutputStatus, WrittenFile};
 pub use summary::{FailureReason, RunSummary, SUMMARY_LIMIT_BYTES};

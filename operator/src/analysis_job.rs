@@ -4,6 +4,9 @@
 //!  AnalysisJob ──owns──▶ Job ──owns──▶ Pod (analysis-base run)
 //!       │                               │ summary: termination message
 //!       └──owns──▶ ConfigMap (result) ◀─┘ result: log, if it is for a ConfigMap
+//!
+//!  Platform ◀── its data sets are read and written, if a source or the output
+//!               is one: with a token of the pod's, by HTTP
 //! ```
 
 pub mod apply;
@@ -13,6 +16,7 @@ pub mod dereference;
 mod error;
 pub mod outcome;
 mod output_log;
+pub mod platforms;
 pub mod status;
 pub mod validate;
 
@@ -21,12 +25,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crds::{AnalysisJob, AnalysisJobStatus};
-use futures::StreamExt;
+use futures::{StreamExt, stream};
 use k8s_openapi::jiff::Timestamp;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
 use kube::runtime::events::EventType;
-use kube::runtime::reflector::{ObjectRef, store};
+use kube::runtime::reflector::{ObjectRef, Store, store};
 use kube::runtime::{
     Controller, Predicate, PredicateConfig, WatchStreamExt, controller, predicates, watcher,
 };
@@ -40,6 +44,7 @@ use crate::labels;
 use crate::metrics::Kind;
 use apply::Application;
 use children::{JobState, WatchedJob, WatchedPod};
+use platforms::WatchedPlatform;
 
 /// What the controller watches: an AnalysisJob, or what is left of one that
 /// cannot be read. One bad object does not stop the others.
@@ -82,7 +87,16 @@ pub async fn run(
         .pods
         .follow(watcher(scoped::<WatchedPod>(&client, namespace), children_config()).default_backoff());
 
+    let platforms = context.namespace_platforms.follow(
+        watcher(
+            scoped::<DeserializeGuard<WatchedPlatform>>(&client, namespace),
+            watcher::Config::default().page_size(100),
+        )
+        .default_backoff(),
+    );
+
     let (reader, writer) = store::<Guarded>();
+    let known = reader.clone();
     let gone = context.clone();
     let objects = watcher(scoped::<Guarded>(&client, namespace), watcher::Config::default().page_size(100))
         .default_backoff()
@@ -107,6 +121,9 @@ pub async fn run(
     Controller::for_stream(objects, reader)
         .reconcile_on(jobs.map(|owner| object_reference(&owner)))
         .reconcile_on(pods.map(|owner| object_reference(&owner)))
+        .reconcile_on(
+            platforms.flat_map(move |changed| stream::iter(users_of_datasets(&known, &changed.namespace))),
+        )
         .with_config(controller::Config::default().concurrency(concurrency))
         .graceful_shutdown_on(stopped)
         .run(reconcile, error_policy, Arc::new(context))
@@ -134,6 +151,19 @@ fn children_config() -> watcher::Config {
 
 fn object_reference(owner: &Owner) -> ObjectRef<Guarded> {
     ObjectRef::new(&owner.name).within(&owner.namespace)
+}
+
+/// The AnalysisJobs of a namespace that may wait for one of its Platforms.
+fn users_of_datasets(known: &Store<Guarded>, namespace: &str) -> Vec<ObjectRef<Guarded>> {
+    let has_ended = |job: &AnalysisJob| job.status.as_ref().is_some_and(status::is_final);
+    known
+        .state()
+        .iter()
+        .filter_map(|guarded| guarded.0.as_ref().ok())
+        .filter(|job| job.namespace().as_deref() == Some(namespace))
+        .filter(|job| job.spec.uses_datasets() && !has_ended(job))
+        .map(|job| ObjectRef::new(&job.name_any()).within(namespace))
+        .collect()
 }
 
 /// Errors of reconciles were logged where they arose; what is left are those

@@ -9,6 +9,7 @@ use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Resource, ResourceExt};
 
 use crate::analysis_job::children::{JobState, PodState};
+use crate::analysis_job::platforms::PlatformState;
 use crate::backoff::Backoffs;
 use crate::children::Children;
 use crate::labels;
@@ -30,6 +31,8 @@ pub struct Context {
     pub jobs: Children<JobState>,
     /// The pods of AnalysisJobs, from a watch.
     pub pods: Children<PodState>,
+    /// The Platforms that AnalysisJobs can use, from a watch; by namespace.
+    pub namespace_platforms: Children<PlatformState>,
     /// Failures in a row.
     pub backoffs: std::sync::Arc<Backoffs>,
     /// Statuses that were written and that the watch has not told of yet.
@@ -68,6 +71,7 @@ impl Context {
             },
             jobs: Children::default(),
             pods: Children::default(),
+            namespace_platforms: Children::default(),
             backoffs: std::sync::Arc::default(),
             statuses: std::sync::Arc::default(),
             platforms: Platforms::new(images),
@@ -85,6 +89,7 @@ impl Context {
         Self {
             jobs: Children::default(),
             pods: Children::default(),
+            namespace_platforms: Children::default(),
             platforms: self.platforms.scoped(),
             ..self.clone()
         }

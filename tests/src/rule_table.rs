@@ -42,10 +42,12 @@ pub struct Change {
 }
 
 const IMMUTABLE: &str = "the analysis cannot be changed: create a new AnalysisJob";
-const ONE_PLACE: &str = "give exactly one of `inline`, `configMap`, `persistentVolumeClaim` and `uri`";
+const ONE_PLACE: &str =
+    "give exactly one of `inline`, `configMap`, `persistentVolumeClaim`, `uri` and `dataset`";
 const ONE_ANALYSIS: &str = "give exactly one of `sql` and `profile`";
-const ONE_OUTPUT: &str = "give exactly one of `configMap`, `persistentVolumeClaim` and `s3`";
+const ONE_OUTPUT: &str = "give exactly one of `configMap`, `persistentVolumeClaim`, `s3` and `dataset`";
 const INSIDE: &str = "path is relative to the root of the volume and must not contain `..`";
+const KNOWS_ITSELF: &str = "how a data set is read was said when it was uploaded: leave out `format`, `csv`, `jsonLines` and `columns`";
 const S3_ONLY: &str = "`endpoint` and `region` go with an s3:// address";
 
 /// Objects to create.
@@ -100,8 +102,18 @@ fn accepted() -> Vec<Creation> {
         "charts": [chart(json!({ "sql": "SELECT x, x AS y FROM data" }))],
         "output": { "format": "jsonLines", "configMap": { "name": "profile.of-data" } },
     });
+    let datasets = json!({
+        "sources": [
+            { "name": "a", "dataset": { "name": "flights-2013_01" } },
+            { "name": "b", "dataset": { "name": "planes", "version": 3, "platform": "platform" } },
+        ],
+        "sql": "SELECT 1 AS x, 2 AS y",
+        "charts": [chart(json!({}))],
+        "output": { "format": "parquet", "dataset": { "name": "delays", "platform": "platform" } },
+    });
     vec![
         row("a query and nothing else", minimal(), Verdict::Accepted),
+        row("every field that data sets can have", datasets, Verdict::Accepted),
         row("every field that a query can have", everything, Verdict::Accepted),
         row("every field that a profile can have", profile, Verdict::Accepted),
         Creation {
@@ -145,6 +157,19 @@ fn refused_sources() -> Vec<Creation> {
             "inline Parquet",
             with(source(), json!({ "format": "parquet" })),
             "inline data is text: use `format: csv` or `format: jsonLines`",
+        ),
+        of(
+            "data of no format",
+            json!({ "name": "data", "inline": "x\n1\n" }),
+            "say in `format` which format the data has",
+        ),
+        of("a data set and a place", with(dataset(), json!({ "inline": "x\n1\n" })), ONE_PLACE),
+        of("a data set with a format", with(dataset(), json!({ "format": "csv" })), KNOWS_ITSELF),
+        of("a data set with options", with(dataset(), json!({ "csv": { "header": true } })), KNOWS_ITSELF),
+        of(
+            "a data set with types of columns",
+            with(dataset(), json!({ "columns": [{ "name": "x", "type": "date" }] })),
+            KNOWS_ITSELF,
         ),
         of("a path from the root", claim("/etc/passwd"), INSIDE),
         of("a path that leads up", claim("in/../../out"), INSIDE),
@@ -191,6 +216,11 @@ fn refused_specifications() -> Vec<Creation> {
             ONE_OUTPUT,
         ),
         of(
+            "an output to a data set and a ConfigMap",
+            json!({ "output": { "format": "csv", "configMap": {}, "dataset": { "name": "d" } } }),
+            ONE_OUTPUT,
+        ),
+        of(
             "an output above its volume",
             json!({ "output": { "format": "csv", "persistentVolumeClaim": { "claimName": "v", "path": ".." } } }),
             INSIDE,
@@ -224,6 +254,21 @@ fn refused_by_schema() -> Vec<Creation> {
             "an address of another scheme",
             json!({ "sources": [{ "name": "data", "format": "csv", "uri": { "url": "file:///etc/passwd" } }] }),
             "spec.sources[0].uri.url",
+        ),
+        of(
+            "a data set of an impossible name",
+            json!({ "sources": [{ "name": "data", "dataset": { "name": "Flights" } }] }),
+            "spec.sources[0].dataset.name",
+        ),
+        of(
+            "a version of a data set before the first",
+            json!({ "sources": [{ "name": "data", "dataset": { "name": "flights", "version": 0 } }] }),
+            "spec.sources[0].dataset.version",
+        ),
+        of(
+            "a data set of a Platform of an impossible name",
+            json!({ "output": { "format": "csv", "dataset": { "name": "d", "platform": "a/b" } } }),
+            "spec.output.dataset.platform",
         ),
         of(
             "a ConfigMap of an impossible name",
@@ -327,6 +372,10 @@ fn minimal() -> Value {
 
 fn source() -> Value {
     json!({ "name": "data", "format": "csv", "inline": "x,y\n1,1\n" })
+}
+
+fn dataset() -> Value {
+    json!({ "name": "data", "dataset": { "name": "flights" } })
 }
 
 fn chart(fields: Value) -> Value {

@@ -75,7 +75,7 @@ pub struct AnalysisJobSpec {
     /// Where the result and the charts go. Without it, only the first rows of
     /// the result are kept, in `status.preview`. On a volume or in S3, files of
     /// the same name are replaced, and they stay when the AnalysisJob is
-    /// deleted; a ConfigMap goes with it.
+    /// deleted, as a version of a data set does; a ConfigMap goes with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self == oldSelf").message("the analysis cannot be changed: create a new AnalysisJob"))]
     pub output: Option<Output>,
@@ -115,6 +115,15 @@ pub struct AnalysisJobSpec {
     /// and 8Gi ephemeral-storage, if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workload: Option<WorkloadSpec>,
+}
+
+impl AnalysisJobSpec {
+    /// Whether a data set is read or written.
+    #[must_use]
+    pub fn uses_datasets(&self) -> bool {
+        self.sources.iter().any(|source| source.dataset.is_some())
+            || self.output.as_ref().is_some_and(|output| output.dataset.is_some())
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]

@@ -11,14 +11,15 @@ use crate::reference::{ClaimPath, SecretReference};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("[has(self.configMap), has(self.persistentVolumeClaim), has(self.s3)].filter(given, given).size() == 1")
-        .message("give exactly one of `configMap`, `persistentVolumeClaim` and `s3`")
+    validation = Rule::new("[has(self.configMap), has(self.persistentVolumeClaim), has(self.s3), has(self.dataset)].filter(given, given).size() == 1")
+        .message("give exactly one of `configMap`, `persistentVolumeClaim`, `s3` and `dataset`")
 )]
 pub struct Output {
     /// Format of the result: `csv`, with a header; `jsonLines`, one object a
     /// line; `parquet`, compressed with Zstandard; `arrow`, an IPC file. The
     /// file is called `result.csv`, `result.jsonl`, `result.parquet` or
-    /// `result.arrow`.
+    /// `result.arrow`. In a data set, `parquet` and `arrow` keep the types of
+    /// the columns; of the others they are found anew.
     pub format: OutputFormat,
     /// A ConfigMap that belongs to this AnalysisJob: for results of up to 700
     /// KiB, charts included.
@@ -35,6 +36,12 @@ pub struct Output {
     /// those.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub s3: Option<S3Output>,
+    /// A data set of a Platform in this namespace: the result becomes its next
+    /// version, and only once, however often the pod is tried again. Charts go
+    /// into a ConfigMap that belongs to this AnalysisJob and has its name with
+    /// `-charts` behind it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dataset: Option<DatasetOutput>,
 }
 
 /// Format of a result.
@@ -52,6 +59,17 @@ pub enum OutputFormat {
 }
 
 impl OutputFormat {
+    /// The word for it, as in a specification.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Csv => "csv",
+            Self::JsonLines => "jsonLines",
+            Self::Parquet => "parquet",
+            Self::Arrow => "arrow",
+        }
+    }
+
     /// Name of the file that holds the result.
     #[must_use]
     pub const fn file_name(self) -> &'static str {
@@ -74,6 +92,20 @@ pub struct ConfigMapOutput {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub name: Option<String>,
+}
+
+/// A data set that gets a new version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DatasetOutput {
+    /// Name of the data set. It is made if there is none.
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z][a-z0-9_-]*$"))]
+    pub name: String,
+    /// Name of the Platform that keeps the data set; the only one of the
+    /// namespace if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
+    pub platform: Option<String>,
 }
 
 /// A prefix in an S3-compatible store.

@@ -8,17 +8,21 @@ use crate::reference::{ClaimPath, ConfigMapKey, SecretReference};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("[has(self.inline), has(self.configMap), has(self.persistentVolumeClaim), has(self.uri)].filter(given, given).size() == 1")
-        .message("give exactly one of `inline`, `configMap`, `persistentVolumeClaim` and `uri`"),
+    validation = Rule::new("[has(self.inline), has(self.configMap), has(self.persistentVolumeClaim), has(self.uri), has(self.dataset)].filter(given, given).size() == 1")
+        .message("give exactly one of `inline`, `configMap`, `persistentVolumeClaim`, `uri` and `dataset`"),
+    validation = Rule::new("has(self.dataset) || has(self.format)")
+        .message("say in `format` which format the data has"),
+    validation = Rule::new("!has(self.dataset) || !(has(self.format) || has(self.csv) || has(self.jsonLines) || (has(self.columns) && self.columns.size() > 0))")
+        .message("how a data set is read was said when it was uploaded: leave out `format`, `csv`, `jsonLines` and `columns`"),
     validation = Rule::new("self.name != 'result'")
         .message("`result` is the name of the table with the result: choose another name"),
-    validation = Rule::new("!has(self.csv) || self.format == 'csv'")
+    validation = Rule::new("!has(self.csv) || has(self.dataset) || (has(self.format) && self.format == 'csv')")
         .message("`csv` options go with `format: csv`"),
-    validation = Rule::new("!has(self.jsonLines) || self.format == 'jsonLines'")
+    validation = Rule::new("!has(self.jsonLines) || has(self.dataset) || (has(self.format) && self.format == 'jsonLines')")
         .message("`jsonLines` options go with `format: jsonLines`"),
-    validation = Rule::new("!has(self.columns) || self.columns.size() == 0 || self.format in ['csv', 'jsonLines']")
+    validation = Rule::new("!has(self.columns) || self.columns.size() == 0 || !has(self.format) || self.format in ['csv', 'jsonLines']")
         .message("`columns` go with csv and jsonLines: the other formats carry their types"),
-    validation = Rule::new("!has(self.inline) || self.format in ['csv', 'jsonLines']")
+    validation = Rule::new("!has(self.inline) || !has(self.format) || self.format in ['csv', 'jsonLines']")
         .message("inline data is text: use `format: csv` or `format: jsonLines`")
 )]
 pub struct Source {
@@ -27,8 +31,10 @@ pub struct Source {
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z_][a-z0-9_]*$"))]
     pub name: String,
 
-    /// Format of the data.
-    pub format: SourceFormat,
+    /// Format of the data. A data set knows its own; for all other data it has
+    /// to be given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<SourceFormat>,
 
     /// How CSV is read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -64,6 +70,30 @@ pub struct Source {
     /// in an S3-compatible store; or a file on a web server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uri: Option<UriSource>,
+
+    /// A data set of a Platform in this namespace. It is read as was said when
+    /// it was uploaded: `format`, `csv`, `jsonLines` and `columns` are left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dataset: Option<DatasetSource>,
+}
+
+/// A version of a data set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DatasetSource {
+    /// Name of the data set.
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z][a-z0-9_-]*$"))]
+    pub name: String,
+    /// Number of the version; if left out, the one that is the latest when the
+    /// pod starts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub version: Option<i64>,
+    /// Name of the Platform that keeps the data set; the only one of the
+    /// namespace if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
+    pub platform: Option<String>,
 }
 
 /// Format of a source.

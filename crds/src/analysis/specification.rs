@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::{AnalysisJobSpec, Chart, Output, Profile, Source};
@@ -25,6 +27,23 @@ pub struct AnalysisSpecification {
     /// Where the result goes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Output>,
+    /// The Platforms whose data sets are read or written, by their names. With
+    /// them, every data set names its Platform.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub platforms: BTreeMap<String, PlatformAccess>,
+    /// Names the result that becomes a version of a data set: an attempt that
+    /// finds it there makes no other version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<String>,
+}
+
+/// How the data sets of a Platform are reached. The token is in a file of the
+/// Platform's name, in [`paths::PLATFORM_TOKENS`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlatformAccess {
+    /// Where its analysis-base is.
+    pub url: String,
 }
 
 impl From<&AnalysisJobSpec> for AnalysisSpecification {
@@ -35,7 +54,19 @@ impl From<&AnalysisJobSpec> for AnalysisSpecification {
             profile: spec.profile.clone(),
             charts: spec.charts.clone(),
             output: spec.output.clone(),
+            platforms: BTreeMap::new(),
+            idempotency_key: None,
         }
+    }
+}
+
+impl AnalysisSpecification {
+    /// The names of Platforms that the data sets give, those that give none
+    /// included.
+    pub fn dataset_platforms_mut(&mut self) -> impl Iterator<Item = &mut Option<String>> {
+        let sources = self.sources.iter_mut().filter_map(|source| source.dataset.as_mut());
+        let output = self.output.as_mut().and_then(|output| output.dataset.as_mut());
+        sources.map(|dataset| &mut dataset.platform).chain(output.map(|dataset| &mut dataset.platform))
     }
 }
 
@@ -53,6 +84,9 @@ pub mod paths {
     /// Below it, one folder for each Secret, one file for each key:
     /// `SECRETS/<secret>/<key>`.
     pub const SECRETS: &str = "/var/run/secrets/aisaas";
+    /// Folder with a token for each Platform whose data sets are used, in a
+    /// file of its name. A file is replaced before its token expires.
+    pub const PLATFORM_TOKENS: &str = "/var/run/secrets/aisaas-platforms";
     /// A folder of the pod's own that the engine may write to.
     pub const TEMPORARY: &str = "/tmp";
     /// Where the summary is left.
@@ -91,4 +125,40 @@ pub struct OutputPart {
     /// The bytes, as standard base64. At most 8 KiB of bytes, so that no line
     /// exceeds the 16 KiB at which container runtimes split lines.
     pub data: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_needs_no_platform_is_said_as_it_always_was() {
+        // The digest of a Job's template is made from this text.
+        let specification: AnalysisSpecification = serde_json::from_value(json!({
+            "sources": [{ "name": "t", "format": "csv", "inline": "a\n1\n" }],
+            "sql": "SELECT 1",
+        }))
+        .unwrap();
+        assert_eq!(
+            serde_json::to_string(&specification).unwrap(),
+            r#"{"sources":[{"name":"t","format":"csv","inline":"a\n1\n"}],"sql":"SELECT 1"}"#
+        );
+    }
+
+    #[test]
+    fn every_data_set_has_a_place_for_its_platform() {
+        let mut specification: AnalysisSpecification = serde_json::from_value(json!({
+            "sources": [
+                { "name": "a", "dataset": { "name": "x" } },
+                { "name": "b", "dataset": { "name": "y", "version": 2, "platform": "other" } },
+                { "name": "c", "format": "csv", "inline": "a\n" },
+            ],
+            "sql": "SELECT 1",
+            "output": { "format": "parquet", "dataset": { "name": "z" } },
+        }))
+        .unwrap();
+        let named: Vec<_> = specification.dataset_platforms_mut().map(Option::take).collect();
+        assert_eq!(named, [None, Some("other".to_owned()), None]);
+    }
 }

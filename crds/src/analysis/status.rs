@@ -72,10 +72,11 @@ pub struct AnalysisJobStatus {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OutputStatus {
-    /// Where the result is, in words: `configmap/NAME`, `pvc/NAME/PATH` or an
-    /// s3 address.
+    /// Where the result is, in words: `configmap/NAME`, `pvc/NAME/PATH`, an s3
+    /// address or `dataset/NAME/VERSION`.
     pub location: String,
-    /// Name of the ConfigMap with the result, if it is in one.
+    /// Name of the ConfigMap with the result, if it is in one; of that with the
+    /// charts, if the result is in a data set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map: Option<String>,
     /// The files there.

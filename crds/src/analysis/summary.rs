@@ -31,6 +31,9 @@ pub struct RunSummary {
     /// The files that were written.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<WrittenFile>,
+    /// The number of the version that the result is, if it is in a data set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dataset_version: Option<i64>,
     /// The first rows of the result as CSV, at most 1 KiB.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub preview: String,

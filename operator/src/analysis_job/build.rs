@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crds::analysis::{SPECIFICATION_ANNOTATION, exit_code, paths};
+use crds::analysis::{AnalysisSpecification, SPECIFICATION_ANNOTATION, exit_code, paths};
+use crds::platform::configuration::audience;
 use k8s_openapi::api::batch::v1::{
     Job, JobSpec, PodFailurePolicy, PodFailurePolicyOnExitCodesRequirement,
     PodFailurePolicyOnPodConditionsPattern, PodFailurePolicyRule,
@@ -11,7 +12,8 @@ use k8s_openapi::api::batch::v1::{
 use k8s_openapi::api::core::v1::{
     ConfigMapVolumeSource, Container, DownwardAPIVolumeFile, DownwardAPIVolumeSource, EmptyDirVolumeSource,
     KeyToPath, ObjectFieldSelector, PersistentVolumeClaimVolumeSource, PodSpec, PodTemplateSpec,
-    SecretVolumeSource, Volume, VolumeMount,
+    ProjectedVolumeSource, SecretVolumeSource, ServiceAccountTokenProjection, Volume, VolumeMount,
+    VolumeProjection,
 };
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::ObjectMeta;
@@ -20,6 +22,7 @@ use sha2::{Digest, Sha256};
 use super::validate::ValidatedAnalysisJob;
 use crate::labels;
 use crate::network_policy;
+use crate::platform::services::{ANALYSIS_BASE, deployment_name};
 use crate::pods::{DefaultResources, ImageDefaults, limit_variable, merged, restricted};
 
 /// Name of the container that analyses.
@@ -29,6 +32,9 @@ const DEFAULT_BACKOFF_LIMIT: i32 = 3;
 /// The exit code of a process that was ended by SIGKILL: the kernel does so
 /// when the memory of the container is used up.
 const KILLED: i32 = 137;
+/// How long a token is good for. The kubelet replaces it when four fifths of
+/// that have passed.
+const TOKEN_SECONDS: i64 = 3600;
 
 const RESOURCES: DefaultResources = DefaultResources {
     requests: &[("cpu", "100m"), ("memory", "128Mi"), ("ephemeral-storage", "64Mi")],
@@ -118,7 +124,10 @@ pub fn build(validated: &ValidatedAnalysisJob, images: &ImageDefaults) -> Prepar
 /// alone that exist.
 fn template_digest(validated: &ValidatedAnalysisJob) -> String {
     let mut digest = Sha256::new();
-    digest.update(&validated.specification_json);
+    // As the user says it: where the data sets are is not known any more once
+    // there is a Job.
+    let said = AnalysisSpecification::from(&validated.job.spec);
+    digest.update(serde_json::to_vec(&said).unwrap_or_default());
     digest.update(serde_json::to_vec(&validated.job.spec.workload).unwrap_or_default());
     digest.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
@@ -266,7 +275,37 @@ fn volumes(validated: &ValidatedAnalysisJob) -> (Vec<Volume>, Vec<VolumeMount>) 
             ..Volume::default()
         });
     }
+    if let Some(tokens) = token_volume(validated) {
+        mounts.push(mount(&tokens.name, paths::PLATFORM_TOKENS, true));
+        volumes.push(tokens);
+    }
     (volumes, mounts)
+}
+
+/// A token for each Platform whose data sets are used, and good for nothing but
+/// those. The pod has no other.
+fn token_volume(validated: &ValidatedAnalysisJob) -> Option<Volume> {
+    let tokens: Vec<VolumeProjection> = validated
+        .specification
+        .platforms
+        .keys()
+        .map(|platform| VolumeProjection {
+            service_account_token: Some(ServiceAccountTokenProjection {
+                audience: Some(audience(
+                    &deployment_name(platform, ANALYSIS_BASE),
+                    validated.namespace.as_str(),
+                )),
+                expiration_seconds: Some(TOKEN_SECONDS),
+                path: platform.clone(),
+            }),
+            ..VolumeProjection::default()
+        })
+        .collect();
+    (!tokens.is_empty()).then(|| Volume {
+        name: "platform-tokens".to_owned(),
+        projected: Some(ProjectedVolumeSource { sources: Some(tokens), default_mode: None }),
+        ..Volume::default()
+    })
 }
 
 fn specification_volume() -> Volume {

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crds::AnalysisJob;
 use crds::analysis::OutputPart;
@@ -16,9 +17,15 @@ use serde::de::DeserializeOwned;
 use super::children::{
     CONTROLLER_UID, JobEnd, JobState, PodState, WatchedJob, WatchedPod, latest, with_pods,
 };
+use super::platforms::{PlatformState, of_namespace};
 use super::{Error, output_log};
 use crate::children::{Child, Owner};
 use crate::context::Context;
+
+/// How long it is waited for what the watch of Platforms tells first. It comes
+/// within moments of the operator's start, or never: with CRDs or permissions
+/// from before there were Platforms.
+const PLATFORMS_LIMIT: Duration = Duration::from_secs(10);
 
 /// What was read.
 #[derive(Clone, Debug, Default)]
@@ -54,6 +61,8 @@ pub struct References {
     /// A child of a deleted AnalysisJob of the same name is still there, and
     /// will be collected in a moment.
     pub predecessor: bool,
+    /// The Platforms of the namespace, if a data set is used.
+    pub platforms: Option<Vec<Arc<PlatformState>>>,
 }
 
 /// Whom a child belongs to.
@@ -194,12 +203,27 @@ async fn read_references(job: &AnalysisJob, namespace: &str, context: &Context) 
     if let Some(name) = job.spec.output.as_ref().and_then(|output| config_map_name(job, output)) {
         reader.result_config_map(job, &name, &mut references).await?;
     }
+    if job.spec.uses_datasets() {
+        references.platforms = Some(platforms(namespace, context).await?);
+    }
     Ok(references)
 }
 
-/// Name of the ConfigMap that an output goes to, if it goes to one.
+async fn platforms(namespace: &str, context: &Context) -> Result<Vec<Arc<PlatformState>>, Error> {
+    let known = &context.namespace_platforms;
+    tokio::time::timeout(PLATFORMS_LIMIT, known.wait_until_ready())
+        .await
+        .map_err(|_| Error::ReadPlatforms)?;
+    Ok(known.of(&of_namespace(namespace)))
+}
+
+/// Name of the ConfigMap that an output goes to, if it goes to one. Beside a
+/// data set, the charts do.
 #[must_use]
 pub fn config_map_name(job: &AnalysisJob, output: &crds::analysis::Output) -> Option<String> {
+    if output.dataset.is_some() && !job.spec.charts.is_empty() {
+        return Some(format!("{}-charts", job.name_any()));
+    }
     let place = output.config_map.as_ref()?;
     Some(place.name.clone().unwrap_or_else(|| format!("{}-result", job.name_any())))
 }

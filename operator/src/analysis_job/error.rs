@@ -43,6 +43,11 @@ pub enum Error {
     /// An expired AnalysisJob was not deleted.
     #[error("failed to delete the expired AnalysisJob")]
     DeleteExpired(#[source] kube::Error),
+    /// The watch of Platforms has told of nothing yet.
+    #[error(
+        "the Platforms of the cluster could not be read yet: see the operator's log, and bring the CRDs and the permissions of the operator to its version"
+    )]
+    ReadPlatforms,
 }
 
 impl Error {
@@ -62,6 +67,7 @@ impl Error {
             Self::ApplyStatus(_) => "ApplyStatus",
             Self::DeleteExpired(_) => "DeleteExpired",
             Self::TimedOut(_) => "TimedOut",
+            Self::ReadPlatforms => "ReadPlatforms",
         }
     }
 
@@ -135,6 +141,48 @@ pub enum Rejection {
         "ConfigMap `{0}` exists and does not belong to this AnalysisJob: delete it, or create the AnalysisJob again with another output.configMap.name"
     )]
     ConfigMapNameTaken(String),
+    /// The same of the ConfigMap for the charts beside a data set.
+    #[error(
+        "ConfigMap `{0}` exists and does not belong to this AnalysisJob, whose charts are to be in it: delete it, or create the AnalysisJob again under another name"
+    )]
+    ChartsNameTaken(String),
+    /// There is no Platform that could keep a data set; of this name, if one is
+    /// given.
+    #[error("{}", no_platform(.0.as_deref()))]
+    PlatformNotFound(Option<String>),
+    /// Several Platforms could be meant.
+    #[error(
+        "this namespace has several Platforms ({}), and a data set does not say which of them keeps it: create the AnalysisJob again with its name in `platform` of each `dataset`",
+        .0.join(", ")
+    )]
+    PlatformAmbiguous(Vec<String>),
+    /// The Platform does not run the service that keeps data sets.
+    #[error(
+        "Platform `{0}` does not run analysis-base, which keeps the data sets: enable it in the spec.services of the Platform, and the analysis starts by itself"
+    )]
+    AnalysisBaseDisabled(String),
+    /// The service that keeps data sets does not serve yet.
+    #[error(
+        "Waiting for analysis-base of Platform `{name}`, which keeps the data sets; the analysis starts by itself: {obstacle}"
+    )]
+    PlatformNotReady {
+        /// Name of the Platform.
+        name: String,
+        /// What the Platform says of it.
+        obstacle: String,
+    },
+}
+
+fn no_platform(name: Option<&str>) -> String {
+    let advice = "(examples/platform/platform.yaml is the smallest), and the analysis starts by itself";
+    match name {
+        Some(name) => format!(
+            "Platform `{name}`, which is to keep the data sets, does not exist in this namespace: apply it {advice}"
+        ),
+        None => format!(
+            "data sets are kept by a Platform, and there is none in this namespace: apply one {advice}"
+        ),
+    }
 }
 
 impl Rejection {
@@ -149,9 +197,19 @@ impl Rejection {
             Self::ConfigMapKeyNotFound { .. } => "ConfigMapKeyNotFound",
             Self::PersistentVolumeClaimNotFound(_) => "PersistentVolumeClaimNotFound",
             Self::JobNameTaken(_) => "JobNameTaken",
-            Self::ConfigMapNameTaken(_) => "ConfigMapNameTaken",
+            Self::ConfigMapNameTaken(_) | Self::ChartsNameTaken(_) => "ConfigMapNameTaken",
             Self::PredecessorRemains(_) => "PredecessorRemains",
+            Self::PlatformNotFound(_) => "PlatformNotFound",
+            Self::PlatformAmbiguous(_) => "PlatformAmbiguous",
+            Self::AnalysisBaseDisabled(_) => "AnalysisBaseDisabled",
+            Self::PlatformNotReady { .. } => "PlatformNotReady",
         }
+    }
+
+    /// Whether all is as it should be, and only takes its time.
+    #[must_use]
+    pub const fn is_passing(&self) -> bool {
+        matches!(self, Self::PlatformNotReady { .. })
     }
 
     /// Whether a change elsewhere mends it: then it is looked at again.

@@ -295,6 +295,17 @@ fn output(
 ) -> Option<OutputStatus> {
     let output = validated.specification.output.as_ref()?;
     let files: Vec<WrittenFile> = summary.map(|summary| summary.files.clone()).unwrap_or_default();
+    if let Some(dataset) = &output.dataset {
+        let version = summary.and_then(|summary| summary.dataset_version);
+        let version = version.map_or_else(String::new, |version| format!("/{version}"));
+        // Its charts are in the ConfigMap.
+        let config_map = applied.config_map.clone();
+        return Some(OutputStatus {
+            location: format!("dataset/{}{version}", dataset.name),
+            config_map,
+            files,
+        });
+    }
     if let Some(name) = &applied.config_map {
         return Some(OutputStatus {
             location: format!("configmap/{name}"),

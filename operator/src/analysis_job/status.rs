@@ -136,7 +136,8 @@ pub async fn report_seen(
     write(job, current, &status, context).await.map(drop)
 }
 
-/// Writes that an AnalysisJob is not accepted.
+/// Writes that an AnalysisJob is not accepted, or that it waits for what it
+/// refers to, which is there.
 ///
 /// # Errors
 /// Those of the API server.
@@ -147,18 +148,32 @@ pub async fn report_rejection(
     now: Timestamp,
     context: &Context,
 ) -> Result<(), Error> {
-    let (reason, message) = (rejection.reason(), rejection.to_string());
-    let desired = [condition::ACCEPTED, condition::READY, condition::COMPLETE]
-        .map(|condition_type| desired(condition_type, false, reason, &message));
-    let status = AnalysisJobStatus {
+    let status = from_rejection(job, current, rejection, now);
+    if write(job, current, &status, context).await? && !rejection.is_passing() {
+        warn(job, context, rejection.reason(), &rejection.to_string()).await;
+    }
+    Ok(())
+}
+
+/// The status that says why an AnalysisJob does not run.
+#[must_use]
+pub fn from_rejection(
+    job: &AnalysisJob,
+    current: &AnalysisJobStatus,
+    rejection: &Rejection,
+    now: Timestamp,
+) -> AnalysisJobStatus {
+    let message = rejection.to_string();
+    let mut desired = [condition::ACCEPTED, condition::READY, condition::COMPLETE]
+        .map(|condition_type| desired(condition_type, false, rejection.reason(), &message));
+    if rejection.is_passing() {
+        desired[0] = accepted();
+    }
+    AnalysisJobStatus {
         observed_generation: job.metadata.generation,
         conditions: conditions::merge(&current.conditions, desired.into(), job.metadata.generation, now),
         ..current.clone()
-    };
-    if write(job, current, &status, context).await? {
-        warn(job, context, reason, &message).await;
     }
-    Ok(())
 }
 
 /// Writes what keeps an AnalysisJob from getting on, though it is valid.

@@ -6,8 +6,8 @@ use crds::analysis::AnalysisSpecification;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource, ResourceExt};
 
-use super::Rejection;
 use super::dereference::{Observed, config_map_name};
+use super::{Rejection, platforms};
 use crate::labels;
 use crate::names::{LabelName, NameError, ObjectName};
 use crate::rules::Rules;
@@ -29,7 +29,8 @@ pub struct ValidatedAnalysisJob {
     pub owner_reference: OwnerReference,
     /// The object as it came.
     pub job: AnalysisJob,
-    /// What the pod is to do.
+    /// What the pod is to do. Where data sets are is only said while there is
+    /// no Job: the Platforms are not looked up afterwards.
     pub specification: AnalysisSpecification,
     /// The same as JSON, as the pod reads it.
     pub specification_json: String,
@@ -61,7 +62,17 @@ pub fn validate(
         .transpose()
         .map_err(invalid)?;
 
-    let specification = AnalysisSpecification::from(&job.spec);
+    let (Some(owner_reference), Some(uid)) = (job.controller_owner_ref(&()), job.uid()) else {
+        return Err(Rejection::InvalidSpecification(vec!["the object has no uid".to_owned()]));
+    };
+    check_references(job, observed, result_config_map.as_ref())?;
+    let mut specification = AnalysisSpecification::from(&job.spec);
+    if let Some(known) = &observed.references.platforms {
+        platforms::resolve(&mut specification, &namespace, known)?;
+        let writes_dataset = job.spec.output.as_ref().is_some_and(|output| output.dataset.is_some());
+        // The uid is that of this AnalysisJob and of no other, whenever it was.
+        specification.idempotency_key = writes_dataset.then(|| format!("analysis-job-{uid}"));
+    }
     let specification_json = serde_json::to_string(&specification)
         .map_err(|error| Rejection::InvalidSpecification(vec![error.to_string()]))?;
     if specification_json.len() > SPECIFICATION_LIMIT_BYTES {
@@ -70,10 +81,6 @@ pub fn validate(
             limit: SPECIFICATION_LIMIT_BYTES,
         });
     }
-    check_references(observed, result_config_map.as_ref())?;
-    let (Some(owner_reference), Some(uid)) = (job.controller_owner_ref(&()), job.uid()) else {
-        return Err(Rejection::InvalidSpecification(vec!["the object has no uid".to_owned()]));
-    };
     let queue_labels = job
         .labels()
         .iter()
@@ -93,10 +100,19 @@ pub fn validate(
     })
 }
 
-fn check_references(observed: &Observed, result_config_map: Option<&ObjectName>) -> Result<(), Rejection> {
+fn check_references(
+    job: &AnalysisJob,
+    observed: &Observed,
+    result_config_map: Option<&ObjectName>,
+) -> Result<(), Rejection> {
     let references = &observed.references;
     if let (true, Some(name)) = (references.config_map_name_taken, result_config_map) {
-        return Err(Rejection::ConfigMapNameTaken(name.to_string()));
+        let is_for_charts = job.spec.output.as_ref().is_some_and(|output| output.dataset.is_some());
+        return Err(if is_for_charts {
+            Rejection::ChartsNameTaken(name.to_string())
+        } else {
+            Rejection::ConfigMapNameTaken(name.to_string())
+        });
     }
     if let Some(name) = references.missing_secrets.first() {
         return Err(Rejection::SecretNotFound(name.clone()));

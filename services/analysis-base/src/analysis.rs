@@ -1,10 +1,12 @@
 //! One analysis, from its specification to its result.
 
-use std::collections::HashSet;
+mod check;
+mod room;
+
 use std::path::Path;
 use std::sync::Arc;
 
-use crds::analysis::{AnalysisSpecification, Chart, FailureReason, OutputFormat, UriSource, WrittenFile};
+use crds::analysis::{AnalysisSpecification, Chart, FailureReason, OutputFormat, WrittenFile};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::execution::SendableRecordBatchStream;
@@ -13,11 +15,15 @@ use datafusion::prelude::DataFrame;
 use futures::{StreamExt, stream};
 use tokio::sync::watch;
 
+use check::check;
+use room::Room;
+
 use crate::chart::{self, ChartData};
+use crate::datasets::Platforms;
 use crate::engine::{Engine, Joins};
 use crate::environment::Environment;
 use crate::failure::{Failure, Limits, listed};
-use crate::output::{Destination, Encoder, Preview, Upload};
+use crate::output::{Destination, Encoder, Preview, Published, Staging, Upload};
 use crate::source::{Downloads, Progress};
 use crate::{profile, query, source};
 
@@ -30,6 +36,8 @@ pub struct Outcome {
     pub rows_written: u64,
     /// The files that were written.
     pub files: Vec<WrittenFile>,
+    /// The number of the version that the result is, if it is in a data set.
+    pub dataset_version: Option<i64>,
     /// The first rows of the result as CSV.
     pub preview: String,
 }
@@ -52,18 +60,20 @@ pub async fn run(
         let folder = scratch.join(name);
         std::fs::create_dir_all(&folder).map_err(Failure::internal).map(|()| folder)
     };
-    let (environment, download_limit_bytes) = share_temporary_folder(specification, environment);
+    let room = Room::shared(specification, environment.temporary_limit_bytes);
+    let environment = Environment { temporary_limit_bytes: room.spilled, ..environment.clone() };
     let downloads = Downloads {
         folder: folder("downloads")?,
-        limit_bytes: download_limit_bytes,
+        limit_bytes: room.downloaded,
         public_addresses_only: environment.public_addresses_only,
     };
+    let platforms = Platforms::new(specification, &environment);
 
     let mut engine = Engine::new(&environment, &folder("spill")?)?;
     let context = engine.session(Joins::Hashed)?;
     for source in &specification.sources {
         progress.begin(&format!("opened the source `{}`", source.name));
-        let opening = source::open(&context, source, &environment, &downloads, progress);
+        let opening = source::open(&context, source, &environment, &downloads, &platforms, progress);
         let table = unless_stopped(opening, &stopped).await?;
         engine.add_table(&source.name, table);
     }
@@ -78,8 +88,9 @@ pub async fn run(
         joins_by_hash: false,
         notes: Vec::new(),
     };
-    let mut destination =
-        specification.output.as_ref().map(|output| Destination::open(output, &environment)).transpose()?;
+    let staging = Staging { platforms: &platforms, folder: folder("result")?, limit_bytes: room.staged };
+    let opened = specification.output.as_ref().map(|output| Destination::open(output, &environment, staging));
+    let mut destination = opened.transpose()?;
     let written = match analysis.complete(destination.as_mut()).await {
         Ok(written) => written,
         Err(failure) => {
@@ -89,58 +100,33 @@ pub async fn run(
             return Err(failure);
         }
     };
-    let files = match destination {
+    progress.begin("wrote the result");
+    let published = match destination {
         Some(destination) => destination.publish().await?,
-        None => Vec::new(),
+        None => Published::default(),
     };
     Ok(Outcome {
-        message: message(written.rows, &files, &analysis.notes),
+        message: message(specification, written.rows, &published, &analysis.notes),
         rows_written: written.rows,
-        files,
+        files: published.files,
+        dataset_version: published.dataset_version,
         preview: written.preview,
     })
 }
 
-/// Half of the temporary folder is for what is downloaded, if anything is, and
-/// the other half for what the engine spills.
-fn share_temporary_folder(
+fn message(
     specification: &AnalysisSpecification,
-    environment: &Environment,
-) -> (Environment, Option<u64>) {
-    let from_web = |uri: &UriSource| uri.url.starts_with("http");
-    let downloads = specification.sources.iter().filter(|source| source.uri.as_ref().is_some_and(from_web));
-    let downloads = downloads.count() as u64;
-    let mut environment = environment.clone();
-    let half = environment.temporary_limit_bytes.map(|limit| limit / 2);
-    if downloads > 0 {
-        environment.temporary_limit_bytes = half;
-    }
-    (environment, half.and_then(|half| half.checked_div(downloads)))
-}
-
-fn check(specification: &AnalysisSpecification) -> Result<(), Failure> {
-    let invalid = |text: String| Err(Failure::new(FailureReason::InvalidSpecification, text));
-    if specification.sources.is_empty() {
-        return invalid("There is no source. Give at least one.".to_owned());
-    }
-    let mut names = HashSet::new();
-    if let Some(twice) = specification.sources.iter().find(|source| !names.insert(&source.name)) {
-        return invalid(format!("Two sources are called `{}`.", twice.name));
-    }
-    match (&specification.sql, &specification.profile) {
-        (Some(_), None) => Ok(()),
-        (None, Some(profile)) if names.contains(&profile.source) => Ok(()),
-        (None, Some(profile)) => {
-            invalid(format!("The profile is of `{}`, which is not a source.", profile.source))
-        }
-        _ => invalid("Give exactly one of `sql` and `profile`.".to_owned()),
-    }
-}
-
-fn message(rows: u64, files: &[WrittenFile], notes: &[String]) -> String {
+    rows: u64,
+    published: &Published,
+    notes: &[String],
+) -> String {
+    let files = &published.files;
+    let dataset = specification.output.as_ref().and_then(|output| output.dataset.as_ref());
     let plural = |count: usize| if count == 1 { "" } else { "s" };
     let rows_text = format!("{rows} row{}", plural(usize::try_from(rows).unwrap_or(usize::MAX)));
-    let mut text = if files.is_empty() {
+    let mut text = if let (Some(dataset), Some(version)) = (dataset, published.dataset_version) {
+        format!("The result has {rows_text}, and is version {version} of the data set `{}`.", dataset.name)
+    } else if files.is_empty() {
         format!("The result has {rows_text}.")
     } else {
         format!("The result has {rows_text}, in {} file{}.", files.len(), plural(files.len()))

@@ -17,6 +17,8 @@ pub struct Folders {
     pub output: PathBuf,
     /// One folder for each Secret.
     pub secrets: PathBuf,
+    /// One file for each Platform, with a token for its data sets.
+    pub platform_tokens: PathBuf,
     /// For temporary files.
     pub temporary: PathBuf,
 }
@@ -28,6 +30,7 @@ impl Default for Folders {
             claims: paths::CLAIMS.into(),
             output: paths::OUTPUT.into(),
             secrets: paths::SECRETS.into(),
+            platform_tokens: paths::PLATFORM_TOKENS.into(),
             temporary: paths::TEMPORARY.into(),
         }
     }
@@ -43,6 +46,7 @@ impl Folders {
             claims: moved(paths::CLAIMS),
             output: moved(paths::OUTPUT),
             secrets: moved(paths::SECRETS),
+            platform_tokens: moved(paths::PLATFORM_TOKENS),
             temporary: moved(paths::TEMPORARY),
         }
     }

@@ -3,12 +3,14 @@
 //! ```text
 //!   specification ─▶ source ─▶ engine ─▶ query or profile ─▶ output
 //!                                              └─▶ chart ─▶ output
+//!   datasets: those of a Platform, as source and as output
 //!   run: the process around it (limits, signals, the summary it leaves)
 //!   serve: data sets and analyses over HTTP, each analysis such a process
 //! ```
 
 pub mod analysis;
 pub mod chart;
+pub mod datasets;
 pub mod engine;
 pub mod environment;
 pub mod failure;

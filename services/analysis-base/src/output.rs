@@ -3,11 +3,13 @@
 //! ```text
 //!   portable   types that every reader of the format knows
 //!   encode     batches → bytes of the format
-//!   place      bytes → volume, bucket or ConfigMap, whole or not at all
+//!   place      bytes → volume, bucket, ConfigMap or data set, whole or not at all
 //!   volume     … and how that is done on a volume
+//!   dataset    … and in a data set of a Platform
 //!   preview    the first rows for `kubectl get -o yaml`
 //! ```
 
+mod dataset;
 mod encode;
 mod error;
 mod place;
@@ -15,9 +17,10 @@ mod portable;
 mod preview;
 mod volume;
 
+pub use dataset::Staging;
 pub use encode::Encoder;
 pub use error::OutputError;
-pub use place::{Destination, Upload};
+pub use place::{Destination, Published, Upload};
 pub use portable::Portable;
 pub use preview::Preview;
 

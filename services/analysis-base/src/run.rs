@@ -255,6 +255,7 @@ fn summarize(result: Result<Outcome, Failure>, progress: &Progress, started: Ins
             summary.message = outcome.message;
             summary.rows_written = number(outcome.rows_written);
             summary.files = outcome.files;
+            summary.dataset_version = outcome.dataset_version;
             summary.preview = outcome.preview;
         }
         Err(failure) => {

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   place      where the data is → a store and the files in it
+//!   dataset    a data set of a Platform, which says how it is read, as such a file
 //!   records    bytes → chunks that end where a record ends
 //!   csv, json  a chunk → record batches; the schema; what is wrong in which line
 //!   values     JSON values as values of their columns' types
@@ -15,6 +16,7 @@ mod bytes;
 mod columnar;
 mod columns;
 mod csv;
+mod dataset;
 mod download;
 mod engine_store;
 mod error;
@@ -28,6 +30,7 @@ mod text;
 mod values;
 mod whole;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -43,6 +46,7 @@ pub(crate) use secret::Secret;
 pub(crate) use store::{Bucket, open_bucket};
 pub(crate) use whole::read_whole;
 
+use crate::datasets::Platforms;
 use crate::environment::Environment;
 use crate::failure::Failure;
 
@@ -98,7 +102,7 @@ impl Progress {
     }
 }
 
-/// Where files from web servers go.
+/// Where files from web servers and data sets go.
 #[derive(Clone, Debug)]
 pub struct Downloads {
     /// A folder of its own.
@@ -113,7 +117,7 @@ pub struct Downloads {
 ///
 /// Nothing is read yet but what the schema needs; a file on a web server is
 /// copied to the folder of `downloads` first, since such a server may be unable
-/// to give parts of it.
+/// to give parts of it, and so is a data set of one of the `platforms`.
 ///
 /// # Errors
 /// If the source is not there, is refused, does not answer, or is not what it is said to be.
@@ -122,11 +126,23 @@ pub async fn open(
     source: &Source,
     environment: &Environment,
     downloads: &Downloads,
+    platforms: &Platforms,
     progress: &Arc<Progress>,
 ) -> Result<Arc<dyn TableProvider>, Failure> {
-    let place = place::find(source, environment, downloads, progress).await?;
+    let (source, place) = match &source.dataset {
+        Some(meant) => {
+            let (described, place) = dataset::fetch(source, meant, platforms, downloads, progress).await?;
+            (Cow::Owned(described), place)
+        }
+        None => (Cow::Borrowed(source), place::find(source, environment, downloads, progress).await?),
+    };
+    let source: &Source = &source;
+    let Some(format) = source.format else {
+        let problem = "say in `format` which format the data has".to_owned();
+        return Err(SourceError::Specification { source_name: source.name.clone(), problem }.into());
+    };
     let files = place.files.len();
-    let table = match source.format {
+    let table = match format {
         SourceFormat::Csv | SourceFormat::JsonLines => {
             text::table(source, place, environment.cores, progress).await?
         }

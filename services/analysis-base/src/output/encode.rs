@@ -120,12 +120,7 @@ impl Writer {
 }
 
 fn failed(format: OutputFormat) -> impl Fn(datafusion::arrow::error::ArrowError) -> OutputError + Copy {
-    let format = match format {
-        OutputFormat::Csv => "csv",
-        OutputFormat::JsonLines => "jsonLines",
-        OutputFormat::Parquet => "parquet",
-        OutputFormat::Arrow => "arrow",
-    };
+    let format = format.as_str();
     move |error| OutputError::Format { format, detail: error.to_string() }
 }
 

@@ -3,6 +3,7 @@ use std::io;
 use crds::analysis::{FailureReason, WrittenFile};
 
 use super::CONFIG_MAP_LIMIT_BYTES;
+use crate::datasets::DatasetError;
 use crate::failure::{Failure, Size};
 
 /// Why a result was not written.
@@ -54,6 +55,14 @@ pub enum OutputError {
         "The result cannot be written as {format}: {detail}. Cast the column to another type, or use another format."
     )]
     Format { format: &'static str, detail: String },
+    /// The data set gets no version.
+    #[error("The result did not become a version of the data set `{name}`: {error}.{}", advice(error))]
+    Dataset {
+        /// Its name.
+        name: String,
+        /// What was in the way.
+        error: DatasetError,
+    },
     /// Standard output is closed.
     #[error("The result cannot be handed to the operator: {0}.")]
     StandardOutput(io::Error),
@@ -75,6 +84,15 @@ impl OutputError {
             Self::Volume { .. } | Self::Bucket { .. } | Self::StandardOutput(_) => {
                 FailureReason::OutputUnavailable
             }
+            Self::Dataset { error, .. } => match error {
+                DatasetError::Unavailable(_) => FailureReason::OutputUnavailable,
+                DatasetError::TooLarge(_) => FailureReason::OutputTooLarge,
+                DatasetError::NoRoom { .. } => FailureReason::DiskExhausted,
+                DatasetError::File(_) => FailureReason::InternalError,
+                DatasetError::Specification(_) | DatasetError::NotFound(_) | DatasetError::Refused(_) => {
+                    FailureReason::InvalidSpecification
+                }
+            },
             Self::Format { .. } => FailureReason::InvalidQuery,
             Self::Partly { error, .. } => error.reason(),
         }
@@ -128,6 +146,23 @@ impl OutputError {
         } else {
             Self::Bucket { url, detail }
         }
+    }
+}
+
+/// What to do about it, if it does not say so itself.
+fn advice(error: &DatasetError) -> String {
+    match error {
+        DatasetError::NoRoom { limit_bytes } => {
+            let share = limit_bytes.map(|limit| format!(" {} of it are for the result.", Size(limit)));
+            format!(
+                "{} Create it again with a higher spec.workload.resources.limits.ephemeral-storage, or select less.",
+                share.unwrap_or_default()
+            )
+        }
+        DatasetError::Refused(_) => {
+            " `format: parquet` holds every result, one without rows included.".to_owned()
+        }
+        _ => String::new(),
     }
 }
 

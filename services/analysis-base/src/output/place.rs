@@ -11,8 +11,9 @@ use object_store::path::Path as ObjectPath;
 use tempfile::NamedTempFile;
 use tokio::io::AsyncWriteExt;
 
+use super::dataset::NewVersion;
 use super::volume::Volume;
-use super::{CONFIG_MAP_LIMIT_BYTES, OutputError};
+use super::{CONFIG_MAP_LIMIT_BYTES, OutputError, Staging};
 use crate::environment::Environment;
 use crate::failure::Failure;
 use crate::source::{Bucket, Secret, open_bucket};
@@ -34,8 +35,23 @@ pub struct Destination {
 #[derive(Debug)]
 enum Kind {
     Volume(Volume),
-    Bucket { store: Arc<dyn ObjectStore>, prefix: ObjectPath, url: String },
+    Bucket {
+        store: Arc<dyn ObjectStore>,
+        prefix: ObjectPath,
+        url: String,
+    },
     ConfigMap,
+    /// For the result; charts go into a ConfigMap.
+    Dataset(Arc<NewVersion>),
+}
+
+/// What is visible.
+#[derive(Clone, Debug, Default)]
+pub struct Published {
+    /// The files; the result itself is the first.
+    pub files: Vec<WrittenFile>,
+    /// The number of the version that the result is, if it is in a data set.
+    pub dataset_version: Option<i64>,
 }
 
 impl Destination {
@@ -43,7 +59,7 @@ impl Destination {
     ///
     /// # Errors
     /// If the destination is not one, or cannot be written.
-    pub fn open(output: &Output, environment: &Environment) -> Result<Self, Failure> {
+    pub fn open(output: &Output, environment: &Environment, staging: Staging<'_>) -> Result<Self, Failure> {
         let kind = if let Some(claim) = &output.persistent_volume_claim {
             Kind::Volume(Volume::open(&environment.folders.output, &claim.path, &claim.claim_name)?)
         } else if let Some(s3) = &output.s3 {
@@ -57,8 +73,10 @@ impl Destination {
             Kind::Bucket { store, prefix, url: s3.url.clone() }
         } else if output.config_map.is_some() {
             Kind::ConfigMap
+        } else if let Some(dataset) = &output.dataset {
+            Kind::Dataset(Arc::new(NewVersion::open(dataset, output.format, staging)?))
         } else {
-            let problem = "give exactly one of `configMap`, `persistentVolumeClaim` and `s3`";
+            let problem = "give exactly one of `configMap`, `persistentVolumeClaim`, `s3` and `dataset`";
             return Err(OutputError::Specification(problem.to_owned()).into());
         };
         Ok(Self { kind, finished: Vec::new() })
@@ -77,8 +95,11 @@ impl Destination {
                     .with_max_concurrency(2);
                 Target::Object { writer: Box::new(writer), url: url.clone() }
             }
-            Kind::ConfigMap => {
-                let before = self.finished.iter().map(|upload| upload.bytes).sum();
+            Kind::Dataset(version) if version.is(name) => {
+                Target::Staged { file: version.create()?, version: Arc::clone(version) }
+            }
+            Kind::ConfigMap | Kind::Dataset(_) => {
+                let before = self.finished.iter().map(Upload::bytes_in_memory).sum();
                 Target::Memory { content: Vec::new(), before }
             }
         };
@@ -117,14 +138,20 @@ impl Destination {
     ///
     /// # Errors
     /// If that fails; the error says which files are visible all the same.
-    pub async fn publish(mut self) -> Result<Vec<WrittenFile>, OutputError> {
+    pub async fn publish(mut self) -> Result<Published, OutputError> {
         let mut visible = Vec::new();
+        let mut dataset_version = None;
         while let Some(upload) = self.finished.pop() {
             match upload.reveal().await {
-                Ok(file) => visible.push(file),
+                Ok((file, version)) => {
+                    visible.push(file);
+                    dataset_version = dataset_version.or(version);
+                }
                 Err(error) => {
+                    // Nobody makes the ConfigMap of a pod that fails.
+                    let is_nothing_visible = matches!(self.kind, Kind::ConfigMap | Kind::Dataset(_));
                     self.abort().await;
-                    return Err(error.after(&visible));
+                    return Err(if is_nothing_visible { error } else { error.after(&visible) });
                 }
             }
         }
@@ -132,7 +159,7 @@ impl Destination {
             volume.sync().map_err(|error| error.after(&visible))?;
         }
         visible.reverse();
-        Ok(visible)
+        Ok(Published { files: visible, dataset_version })
     }
 
     /// Gives up all files; nothing stays behind, as far as that can be done.
@@ -159,6 +186,8 @@ enum Target {
     Object { writer: Box<BufWriter>, url: String },
     /// `before` is the size of the files before this one.
     Memory { content: Vec<u8>, before: u64 },
+    /// Removes itself, and is uploaded before.
+    Staged { file: NamedTempFile, version: Arc<NewVersion> },
 }
 
 impl Upload {
@@ -182,11 +211,20 @@ impl Upload {
                 content.extend_from_slice(&bytes);
                 Ok(())
             }
+            Target::Staged { file, version } => {
+                version.check(self.bytes)?;
+                file.as_file_mut().write_all(&bytes).map_err(|error| version.not_staged(error))
+            }
         }
     }
 
-    /// Makes the file visible.
-    async fn reveal(self) -> Result<WrittenFile, OutputError> {
+    fn bytes_in_memory(&self) -> u64 {
+        if matches!(self.target, Target::Memory { .. }) { self.bytes } else { 0 }
+    }
+
+    /// Makes the file visible. Gives the number of the version that it is, if it
+    /// is one.
+    async fn reveal(self) -> Result<(WrittenFile, Option<i64>), OutputError> {
         let written = WrittenFile { name: self.name, bytes: i64::try_from(self.bytes).unwrap_or(i64::MAX) };
         match self.target {
             Target::File { file, volume } => volume.reveal(file.into_temp_path(), &written.name)?,
@@ -196,8 +234,12 @@ impl Upload {
             Target::Memory { content, .. } => {
                 print_parts(&written.name, &content).map_err(OutputError::StandardOutput)?;
             }
+            Target::Staged { file, version } => {
+                let number = version.publish(&file).await?;
+                return Ok((written, Some(number)));
+            }
         }
-        Ok(written)
+        Ok((written, None))
     }
 
     /// Gives the file up; nothing stays behind, as far as that can be done.
@@ -256,7 +298,7 @@ mod tests {
         let root = tempfile::tempdir().expect("folder");
         let destination = complete(&root).await;
         assert_eq!(is_there(&root), [false; 3]);
-        let files = destination.publish().await.expect("publish");
+        let files = destination.publish().await.expect("publish").files;
         assert_eq!(is_there(&root), [true; 3]);
         assert_eq!(files.iter().map(|file| file.name.as_str()).collect::<Vec<_>>(), FILES);
         assert_eq!(files[0].bytes as usize, UPLOAD_PART_BYTES + 1);

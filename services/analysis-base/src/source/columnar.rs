@@ -66,13 +66,14 @@ pub(super) async fn table(
     context.register_object_store(&root, Arc::clone(&readable));
 
     let format: Arc<dyn FileFormat> = match source.format {
-        SourceFormat::Arrow => Arc::new(ArrowFormat),
+        Some(SourceFormat::Arrow) => Arc::new(ArrowFormat),
         _ => Arc::new(ParquetFormat::default()),
     };
     let (layouts, columns) = layouts(context, source, &store, &readable, format.as_ref(), limits).await?;
     let whole = columns.schema();
     let tables = layouts.into_iter().map(|layout| {
-        let schema = if source.format == SourceFormat::Arrow { layout.schema } else { Arc::clone(&whole) };
+        let schema =
+            if source.format == Some(SourceFormat::Arrow) { layout.schema } else { Arc::clone(&whole) };
         let urls = layout.files.into_iter().map(|index| {
             let mut url = root.clone();
             url.set_path(store.object(index).location.as_ref());
@@ -99,7 +100,7 @@ async fn layouts(
     format: &dyn FileFormat,
     limits: Limits,
 ) -> Result<(Vec<Layout>, Columns), Failure> {
-    let is_arrow = source.format == SourceFormat::Arrow;
+    let is_arrow = source.format == Some(SourceFormat::Arrow);
     let state = context.state();
     let read = stream::iter(0..store.files().len())
         .map(|index| file_schema(store.object(index), readable, format, &state, is_arrow))
@@ -219,8 +220,11 @@ fn unreadable(source: &Source, file: &SourceFile, error: &DataFusionError, limit
     if matches!(failure.reason, AccessDenied | SourceNotFound | SourceUnavailable) {
         return failure;
     }
-    let kind =
-        if source.format == SourceFormat::Arrow { "an Arrow IPC file or stream" } else { "a Parquet file" };
+    let kind = if source.format == Some(SourceFormat::Arrow) {
+        "an Arrow IPC file or stream"
+    } else {
+        "a Parquet file"
+    };
     let problem = format!("this is not {kind}, or it is damaged ({})", engine_text(error));
     SourceError::data(&source.name, &file.name, problem).into()
 }

@@ -116,7 +116,8 @@ pub(super) async fn find(
     }
     Err(SourceError::Specification {
         source_name: source.name.clone(),
-        problem: "give exactly one of `inline`, `configMap`, `persistentVolumeClaim` and `uri`".to_owned(),
+        problem: "give exactly one of `inline`, `configMap`, `persistentVolumeClaim`, `uri` and `dataset`"
+            .to_owned(),
     }
     .into())
 }
@@ -133,7 +134,8 @@ async fn inline(text: &str) -> Result<Place, Failure> {
     Ok(Place { store: Arc::new(store), files: vec![file], counts: true, remote: false })
 }
 
-fn local(source: &Source, root: &Path, files: Vec<(String, PathBuf)>) -> Result<Place, Failure> {
+/// Files below a folder, with the names by which the user knows them.
+pub(super) fn local(source: &Source, root: &Path, files: Vec<(String, PathBuf)>) -> Result<Place, Failure> {
     let specification =
         |problem: String| SourceError::Specification { source_name: source.name.clone(), problem };
     let store = LocalFileSystem::new_with_prefix(root).map_err(|error| specification(error.to_string()))?;
@@ -257,9 +259,9 @@ fn too_many(source: &Source, path: &str) -> SourceError {
 /// How the source's data is compressed.
 pub(super) fn compression(source: &Source) -> Compression {
     let given = match source.format {
-        SourceFormat::Csv => source.csv.as_ref().and_then(|options| options.compression),
-        SourceFormat::JsonLines => source.json_lines.as_ref().and_then(|options| options.compression),
-        SourceFormat::Parquet | SourceFormat::Arrow => None,
+        Some(SourceFormat::Csv) => source.csv.as_ref().and_then(|options| options.compression),
+        Some(SourceFormat::JsonLines) => source.json_lines.as_ref().and_then(|options| options.compression),
+        Some(SourceFormat::Parquet | SourceFormat::Arrow) | None => None,
     };
     given.unwrap_or_default()
 }
@@ -277,12 +279,13 @@ fn endings(source: &Source) -> String {
     plain.join(" or ")
 }
 
-const fn extensions(format: SourceFormat) -> &'static [&'static str] {
+const fn extensions(format: Option<SourceFormat>) -> &'static [&'static str] {
     match format {
-        SourceFormat::Csv => &["csv", "tsv", "txt"],
-        SourceFormat::JsonLines => &["jsonl", "ndjson", "json"],
-        SourceFormat::Parquet => &["parquet"],
-        SourceFormat::Arrow => &["arrow", "arrows", "feather", "ipc"],
+        Some(SourceFormat::Csv) => &["csv", "tsv", "txt"],
+        Some(SourceFormat::JsonLines) => &["jsonl", "ndjson", "json"],
+        Some(SourceFormat::Parquet) => &["parquet"],
+        Some(SourceFormat::Arrow) => &["arrow", "arrows", "feather", "ipc"],
+        None => &[],
     }
 }
 

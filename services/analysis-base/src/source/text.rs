@@ -65,7 +65,7 @@ pub(super) async fn table(
     progress: &Arc<Progress>,
 ) -> Result<Arc<dyn TableProvider>, Failure> {
     let parser = match source.format {
-        SourceFormat::JsonLines => Parser::JsonLines,
+        Some(SourceFormat::JsonLines) => Parser::JsonLines,
         _ => Parser::Csv(Dialect::new(source)?),
     };
     let compression = place::compression(source);
@@ -138,7 +138,7 @@ async fn sample(
 
 /// Text that starts like a compressed or a Parquet file is none.
 fn check_magic(source: &Source, file: &str, sample: &Chunk) -> Result<(), SourceError> {
-    let options = if source.format == SourceFormat::Csv { "csv" } else { "jsonLines" };
+    let options = if source.format == Some(SourceFormat::Csv) { "csv" } else { "jsonLines" };
     let advice = match sample.bytes.as_slice() {
         [0x1f, 0x8b, ..] => format!("is compressed with gzip: set `{options}.compression: gzip`"),
         [0x28, 0xb5, 0x2f, 0xfd, ..] => format!("is compressed with zstd: set `{options}.compression: zstd`"),

@@ -27,6 +27,10 @@ pub struct Options {
     pub bounds: Value,
     /// An API server of Kubernetes, if there is one.
     pub kubernetes_url: Option<String>,
+    /// The section `trust` of the configuration; null for none.
+    pub trust: Value,
+    /// The token that requests show.
+    pub token: Option<String>,
 }
 
 impl Default for Options {
@@ -37,6 +41,8 @@ impl Default for Options {
             temporary_bytes: None,
             bounds: json!({}),
             kubernetes_url: None,
+            trust: Value::Null,
+            token: None,
         }
     }
 }
@@ -59,13 +65,16 @@ impl Server {
     /// Starts one that is special.
     pub fn start_with(options: Options) -> Self {
         let folder = tempfile::tempdir().expect("folder");
-        let configuration = json!({
+        let mut configuration = json!({
             "platform": "test",
             "namespace": "test",
             "database": {"sqlite": {"path": folder.path().join("data/database.sqlite3")}},
             "objects": {"folder": {"path": folder.path().join("data/objects")}},
             "analyses": options.bounds
         });
+        if !options.trust.is_null() {
+            configuration["trust"] = options.trust.clone();
+        }
         std::fs::write(folder.path().join("configuration.json"), configuration.to_string()).expect("file");
         let (process, address) = spawn(folder.path(), &options);
         Self { process, options, folder, address, http: Client::new() }
@@ -106,6 +115,15 @@ impl Server {
 
     /// A request that is not sent yet.
     pub fn request(&self, method: &str, path: &str) -> RequestBuilder {
+        let request = self.request_without_token(method, path);
+        match &self.options.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
+    }
+
+    /// The same of somebody who shows no token, or another one.
+    pub fn request_without_token(&self, method: &str, path: &str) -> RequestBuilder {
         let method = Method::from_bytes(method.as_bytes()).expect("method");
         self.http.request(method, format!("http://{}{path}", self.address)).timeout(PATIENCE)
     }

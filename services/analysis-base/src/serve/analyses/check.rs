@@ -235,7 +235,7 @@ mod tests {
         let inputs = HashMap::from([("d".to_owned(), input)]);
         let specification = request.specification(&inputs, &Place::Folder("/data".into()));
         let source = &specification.sources[0];
-        assert_eq!(source.format, SourceFormat::JsonLines);
+        assert_eq!(source.format, Some(SourceFormat::JsonLines));
         assert!(source.json_lines.is_some());
         let claim = source.persistent_volume_claim.as_ref().expect("claim");
         assert_eq!((claim.claim_name.as_str(), claim.path.as_str()), ("objects", "datasets/0198/data"));

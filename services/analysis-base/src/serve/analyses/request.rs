@@ -1,6 +1,6 @@
 //! What a client asks for, and what a process is to do then.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crds::analysis::{
     AnalysisSpecification, Chart, Column, CsvOptions, JsonLinesOptions, Output, OutputFormat, Profile,
@@ -200,6 +200,8 @@ impl AnalysisRequest {
             profile: self.profile.clone(),
             charts: self.charts.clone(),
             output: Some(parquet_output()),
+            platforms: BTreeMap::new(),
+            idempotency_key: None,
         }
     }
 }
@@ -212,6 +214,7 @@ pub fn parquet_output() -> Output {
         config_map: None,
         persistent_volume_claim: Some(ClaimPath { claim_name: "output".to_owned(), path: String::new() }),
         s3: None,
+        dataset: None,
     }
 }
 
@@ -219,7 +222,7 @@ impl AnalysisSource {
     fn specification(&self, input: Option<&Input>, place: &Place) -> Source {
         let mut source = Source {
             name: self.name.clone(),
-            format: self.format.unwrap_or(SourceFormat::Csv),
+            format: self.format,
             csv: self.csv.clone(),
             json_lines: self.json_lines.clone(),
             columns: self.columns.clone(),
@@ -232,9 +235,10 @@ impl AnalysisSource {
                 region: uri.region.clone(),
                 secret: None,
             }),
+            dataset: None,
         };
         if let Some(input) = input {
-            source.format = input.format;
+            source.format = Some(input.format);
             source.csv.clone_from(&input.options.csv);
             source.json_lines.clone_from(&input.options.json_lines);
             source.columns.clone_from(&input.options.columns);

@@ -1,6 +1,7 @@
 //! A look at data before they become a version: can they be read, and what are
 //! their columns?
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::http::StatusCode;
@@ -95,13 +96,15 @@ fn specification(
         profile: None,
         charts: Vec::new(),
         output: Some(parquet_output()),
+        platforms: BTreeMap::new(),
+        idempotency_key: None,
     }
 }
 
 fn source(format: SourceFormat, options: &ReadOptions) -> Source {
     Source {
         name: NAME.to_owned(),
-        format,
+        format: Some(format),
         csv: options.csv.clone(),
         json_lines: options.json_lines.clone(),
         columns: options.columns.clone(),
@@ -109,6 +112,7 @@ fn source(format: SourceFormat, options: &ReadOptions) -> Source {
         config_map: None,
         persistent_volume_claim: None,
         uri: None,
+        dataset: None,
     }
 }
 
