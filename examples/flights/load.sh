@@ -4,8 +4,9 @@
 #
 #   ./load.sh [NAMESPACE]
 #
-# Needs kubectl, and Python 3 with pip for fetch.sh. KUBECTL names another
-# kubectl, and IMAGE any image with `sh`, `cat`, `mv` and `sleep`.
+# The data are those that download.sh downloads. Needs kubectl and Python 3 with
+# pip. KUBECTL names another kubectl, and IMAGE any image with `sh`, `cat`, `mv`
+# and `sleep`.
 set -eu
 
 namespace=${1:-}
@@ -17,7 +18,8 @@ in_namespace() {
     "${KUBECTL:-kubectl}" ${namespace:+--namespace "$namespace"} "$@"
 }
 
-cache=$("$folder/fetch.sh")
+cache=$("$folder/download.sh")
+
 in_namespace apply -f "$folder/claim.yaml"
 in_namespace delete pod "$pod" --ignore-not-found --wait
 # The loader passes the PodSecurity profile `restricted`, and writes as the user

@@ -31,7 +31,7 @@ struct Expected {
 
 /// Uploads them as `nyc-flights`, and asks in words and by tasks.
 pub async fn are_uploaded_and_asked_about(door: &FrontDoor) -> Result<()> {
-    let fetch = repository("examples/flights/fetch.sh");
+    let fetch = repository("examples/flights/download.sh");
     let folder = run(fetch.into_os_string(), &[], &[]).await?;
     let file = format!("{}/flights.csv.gz", folder.trim());
     let upload = include_str!("resumable_upload.py");

