@@ -12,7 +12,8 @@
 //! Whoever begins a request holds its key by a lease: if that process dies, the
 //! same request can be tried again after the lease. Finished in the transaction
 //! with which the effects of the request are stored, the request is done exactly
-//! once.
+//! once. Where that transaction is all that there is to do, the request is also
+//! begun in it, and nothing is held if the process dies.
 
 mod key;
 
@@ -183,60 +184,93 @@ impl Idempotency {
         key: &IdempotencyKey,
         fingerprint: &Fingerprint,
     ) -> Result<Begun, IdempotencyError> {
-        self.forget().await;
-        let lease = self.settings.lease;
-        let claim = Uuid::now_v7().to_string();
+        if self.is_time_to_forget() && forget_some(&self.database).await {
+            // The request does not wait for the rest.
+            tokio::spawn(forget(self.database.clone()));
+        }
+        let reservation = self.reservation(scope, key);
         loop {
-            let statement = sqlx::query(CLAIM)
-                .bind(scope.0.as_str())
-                .bind(key.0.as_str())
-                .bind(fingerprint.0.as_str())
-                .bind(claim.as_str())
-                .bind(milliseconds(lease))
-                .bind(milliseconds(self.settings.retention.max(lease)));
-            if self.database.execute(statement).await? == 1 {
-                let reservation = Reservation {
-                    database: self.database.clone(),
-                    settings: self.settings,
-                    scope: scope.clone(),
-                    key: key.clone(),
-                    claim,
-                };
+            if self.database.execute(self.claimed(&reservation, fingerprint)).await? == 1 {
                 return Ok(Begun::Run(reservation));
             }
-            let row = sqlx::query(READ)
-                .bind(scope.0.as_str())
-                .bind(key.0.as_str())
-                .fetch_optional(self.database.pool())
-                .await
-                .map_err(DatabaseError::from)?;
+            let found = reservation.read().fetch_optional(self.database.pool()).await;
             // If it is gone, it was given up in between, and is free.
-            if let Some(row) = row {
+            if let Some(row) = found.map_err(DatabaseError::from)? {
                 return there(&row, fingerprint);
             }
         }
     }
 
-    /// Removes what has expired, now and then. Failing does no harm.
-    async fn forget(&self) {
-        {
-            let mut forget_at = self.forget_at.lock().unwrap_or_else(PoisonError::into_inner);
-            let now = Instant::now();
-            if now < *forget_at {
-                return;
+    /// Begins a request in the transaction with which its effects will be stored
+    /// and in which it will be [finished](Reservation::finish_in). The same
+    /// request waits meanwhile, and is answered with the response then, or done
+    /// if the transaction was taken back.
+    ///
+    /// # Errors
+    /// As [`Idempotency::begin`]. The transaction must be dropped then.
+    pub async fn begin_in(
+        &self,
+        transaction: &mut Transaction,
+        scope: &Scope,
+        key: &IdempotencyKey,
+        fingerprint: &Fingerprint,
+    ) -> Result<Begun, IdempotencyError> {
+        if self.is_time_to_forget() {
+            // It needs a transaction of its own, and only one at a time may write.
+            tokio::spawn(forget(self.database.clone()));
+        }
+        let reservation = self.reservation(scope, key);
+        loop {
+            let claimed = self.claimed(&reservation, fingerprint).execute(&mut **transaction).await;
+            if claimed.map_err(DatabaseError::from)?.rows_affected() == 1 {
+                return Ok(Begun::Run(reservation));
             }
+            let found = reservation.read().fetch_optional(&mut **transaction).await;
+            if let Some(row) = found.map_err(DatabaseError::from)? {
+                return there(&row, fingerprint);
+            }
+        }
+    }
+
+    /// A reservation that is not written yet.
+    fn reservation(&self, scope: &Scope, key: &IdempotencyKey) -> Reservation {
+        Reservation {
+            database: self.database.clone(),
+            settings: self.settings,
+            scope: scope.clone(),
+            key: key.clone(),
+            claim: Uuid::now_v7().to_string(),
+        }
+    }
+
+    fn claimed(&self, reservation: &Reservation, fingerprint: &Fingerprint) -> Statement<'static> {
+        let lease = self.settings.lease;
+        sqlx::query(CLAIM)
+            .bind(reservation.scope.0.as_str())
+            .bind(reservation.key.0.as_str())
+            .bind(fingerprint.0.as_str())
+            .bind(reservation.claim.as_str())
+            .bind(milliseconds(lease))
+            .bind(milliseconds(self.settings.retention.max(lease)))
+    }
+
+    /// Whether what has expired is to be removed: that is done now and then.
+    fn is_time_to_forget(&self) -> bool {
+        let mut forget_at = self.forget_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let is_time = now >= *forget_at;
+        if is_time {
             *forget_at = now + FORGET_INTERVAL;
         }
-        if forget_some(&self.database).await {
-            // The request does not wait for the rest.
-            let database = self.database.clone();
-            tokio::spawn(async move {
-                tokio::time::sleep(FORGET_PAUSE).await;
-                while forget_some(&database).await {
-                    tokio::time::sleep(FORGET_PAUSE).await;
-                }
-            });
-        }
+        is_time
+    }
+}
+
+/// Removes what has expired. Failing does no harm.
+async fn forget(database: Database) {
+    tokio::time::sleep(FORGET_PAUSE).await;
+    while forget_some(&database).await {
+        tokio::time::sleep(FORGET_PAUSE).await;
     }
 }
 
@@ -328,6 +362,10 @@ impl Reservation {
     pub async fn abandon(self) -> Result<(), IdempotencyError> {
         self.database.execute(self.held(ABANDON)).await?;
         Ok(())
+    }
+
+    fn read(&self) -> Statement<'static> {
+        sqlx::query(READ).bind(self.scope.0.as_str()).bind(self.key.0.as_str())
     }
 
     fn held(&self, statement: &'static str) -> Statement<'static> {

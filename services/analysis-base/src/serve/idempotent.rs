@@ -5,7 +5,10 @@ use std::time::Duration;
 use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use service_kit::Problem;
-use service_kit::idempotency::{Begun, Fingerprint, IdempotencyKey, Reservation, Scope, StoredResponse};
+use service_kit::database::Transaction;
+use service_kit::idempotency::{
+    Begun, Fingerprint, Idempotency, IdempotencyKey, Reservation, Scope, StoredResponse,
+};
 use service_kit::identity::Caller;
 use service_kit::problem::chain;
 
@@ -30,6 +33,15 @@ pub enum Begin {
     Replay(StoredResponse),
 }
 
+impl From<Begun> for Begin {
+    fn from(begun: Begun) -> Self {
+        match begun {
+            Begun::Run(reservation) => Self::Run(Some(reservation)),
+            Begun::Replay(stored) => Self::Replay(stored),
+        }
+    }
+}
+
 /// Looks whether a request was done already. `route` and `parts` are what tells
 /// it from others.
 ///
@@ -42,7 +54,39 @@ pub async fn begin(
     route: &str,
     parts: &[&[u8]],
 ) -> Result<Begin, ServeError> {
-    let Some(key) = headers.get(KEY) else { return Ok(Begin::Run(None)) };
+    let Some((keys, scope, key)) = asked(service, headers, extensions, route)? else {
+        return Ok(Begin::Run(None));
+    };
+    Ok(keys.begin(&scope, &key, &Fingerprint::new(parts)).await?.into())
+}
+
+/// The same for a request that is done in one transaction.
+///
+/// # Errors
+/// If the key is wrong.
+pub async fn begin_in(
+    service: &Service,
+    transaction: &mut Transaction,
+    headers: &HeaderMap,
+    extensions: &Extensions,
+    route: &str,
+    parts: &[&[u8]],
+) -> Result<Begin, ServeError> {
+    let Some((keys, scope, key)) = asked(service, headers, extensions, route)? else {
+        return Ok(Begin::Run(None));
+    };
+    let fingerprint = Fingerprint::new(parts);
+    Ok(keys.begin_in(transaction, &scope, &key, &fingerprint).await?.into())
+}
+
+/// Where its key is kept, whose request it is, and its key, if it has one.
+fn asked(
+    service: &Service,
+    headers: &HeaderMap,
+    extensions: &Extensions,
+    route: &str,
+) -> Result<Option<(Idempotency, Scope, IdempotencyKey)>, ServeError> {
+    let Some(key) = headers.get(KEY) else { return Ok(None) };
     // What is not ASCII is no key.
     let key = IdempotencyKey::parse(key.to_str().unwrap_or_default())?;
     let caller = extensions.get::<Caller>();
@@ -56,11 +100,7 @@ pub async fn begin(
     } else {
         service.idempotency.clone()
     };
-    let begun = keys.begin(&Scope::new(principal, route), &key, &Fingerprint::new(parts)).await?;
-    Ok(match begun {
-        Begun::Run(reservation) => Begin::Run(Some(reservation)),
-        Begun::Replay(stored) => Begin::Replay(stored),
-    })
+    Ok(Some((keys, Scope::new(principal, route), key)))
 }
 
 /// A request that was refused had no effect: it can be made again at once.

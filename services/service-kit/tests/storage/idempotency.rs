@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use service_kit::database::Database;
+use service_kit::database::{Database, Transaction};
 use service_kit::idempotency::{
     Begun, Fingerprint, Idempotency, IdempotencyError, IdempotencyKey, IdempotencySettings, Reservation,
     Scope, StoredResponse,
@@ -16,6 +16,8 @@ on_both!(
     a_dead_holder_frees_the_same_request_after_its_lease,
     a_renewed_lease_lasts,
     a_response_is_kept_with_its_effects_or_not_at_all,
+    a_request_in_one_transaction_holds_its_key_no_longer_than_that,
+    the_same_request_waits_for_the_transaction_of_the_first,
     of_a_large_response_the_body_is_not_kept,
     a_response_is_not_kept_forever,
     a_response_is_kept_for_as_long_as_it_is_to_be,
@@ -159,6 +161,65 @@ async fn a_response_is_kept_with_its_effects_or_not_at_all(place: Place) {
     let effects =
         sqlx::query_scalar::<Any, i64>("SELECT count(*) FROM effects").fetch_one(database.pool()).await;
     assert_eq!(effects.expect("count"), 1);
+}
+
+async fn begin_in(
+    keys: &Idempotency,
+    transaction: &mut Transaction,
+    body: &str,
+) -> Result<Begun, IdempotencyError> {
+    let key = IdempotencyKey::parse("\"8e03978e-40d5\"").expect("key");
+    let fingerprint = Fingerprint::new(&[b"POST", b"/v1/mails", body.as_bytes()]);
+    keys.begin_in(transaction, &Scope::new("mia", "POST /v1/mails"), &key, &fingerprint).await
+}
+
+async fn run_in(keys: &Idempotency, transaction: &mut Transaction) -> Reservation {
+    match begin_in(keys, transaction, "a").await {
+        Ok(Begun::Run(reservation)) => reservation,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn a_request_in_one_transaction_holds_its_key_no_longer_than_that(place: Place) {
+    let database = place.open().await;
+    let keys = keys(&database);
+    for is_committed in [false, true] {
+        // What a process that dies has begun is taken back, and free at once.
+        let mut transaction = database.begin().await.expect("begin");
+        let reservation = run_in(&keys, &mut transaction).await;
+        if is_committed {
+            reservation.finish_in(&mut transaction, &created()).await.expect("finish");
+            transaction.commit().await.expect("commit");
+        } else {
+            transaction.rollback().await.expect("rollback");
+        }
+    }
+    assert_eq!(replay(&keys, "a").await, created());
+    let mut transaction = database.begin().await.expect("begin");
+    let other = begin_in(&keys, &mut transaction, "b").await.expect_err("another request");
+    assert!(matches!(other, IdempotencyError::Mismatch), "{other:?}");
+}
+
+async fn the_same_request_waits_for_the_transaction_of_the_first(place: Place) {
+    let database = place.open().await;
+    let keys = keys(&database);
+    let mut first = database.begin().await.expect("begin");
+    let reservation = run_in(&keys, &mut first).await;
+    let second = tokio::spawn({
+        let (database, keys) = (database.clone(), keys.clone());
+        async move {
+            let mut transaction = database.begin().await.expect("begin");
+            begin_in(&keys, &mut transaction, "a").await
+        }
+    });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(!second.is_finished());
+    reservation.finish_in(&mut first, &created()).await.expect("finish");
+    first.commit().await.expect("commit");
+    match second.await.expect("task") {
+        Ok(Begun::Replay(response)) => assert_eq!(response, created()),
+        other => panic!("{other:?}"),
+    }
 }
 
 async fn of_a_large_response_the_body_is_not_kept(place: Place) {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use service_kit::Problem;
 use service_kit::extract::{Json, Path, Query};
-use service_kit::idempotency::{Reservation, StoredResponse};
+use service_kit::idempotency::StoredResponse;
 use service_kit::problem::ProblemBody;
 use service_kit::trace_context::TraceContext;
 use utoipa::IntoParams;
@@ -74,8 +74,8 @@ const AFTER_ALL: &str = "g";
             )),
         (status = 400, description = "The request cannot be understood", body = ProblemBody,
             content_type = "application/problem+json"),
-        (status = 409, description = "It was cancelled meanwhile, or a request with the same key is being processed",
-            body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "It was cancelled meanwhile", body = ProblemBody,
+            content_type = "application/problem+json"),
         (status = 422, description = "It cannot be run, or has failed: `reason` says why in one word, and `analysis` \
             where it is", body = ProblemBody, content_type = "application/problem+json",
             example = json!({
@@ -101,15 +101,7 @@ pub(crate) async fn create(
 ) -> Result<Response, ServeError> {
     let preference = Preference::of(&headers);
     request.check(service.bounds().allow_private_sources)?;
-    let text = serde_json::to_vec(&request)?;
-    let route = "POST /v1/analyses";
-    let id = match idempotent::begin(&service, &headers, &extensions, route, &[&text]).await? {
-        Begin::Run(reservation) => {
-            begin(&service, request, reservation, extensions.get::<TraceContext>()).await?
-        }
-        // The analysis may be further by now than when this was kept.
-        Begin::Replay(stored) => String::from_utf8_lossy(&stored.body.unwrap_or_default()).into_owned(),
-    };
+    let id = begin(&service, &headers, &extensions, request).await?;
     let record = answer::wait(&service, &id, at_most(preference.wait, &extensions)).await?;
     let mut response = match answer::outcome(&service, record).await {
         Ok(response) => response,
@@ -121,27 +113,27 @@ pub(crate) async fn create(
     Ok(response)
 }
 
+/// Accepts the analysis, unless the same request has made one before; gives its
+/// id. Its key is used up in the transaction that accepts it: a crash leaves
+/// both or neither.
 async fn begin(
     service: &Service,
+    headers: &HeaderMap,
+    extensions: &Extensions,
     request: AnalysisRequest,
-    reservation: Option<Reservation>,
-    trace: Option<&TraceContext>,
 ) -> Result<String, ServeError> {
-    let begun = begin_reserved(service, request, reservation.as_ref(), trace).await;
-    if begun.is_err() {
-        idempotent::give_up(reservation).await;
-    }
-    begun
-}
-
-async fn begin_reserved(
-    service: &Service,
-    request: AnalysisRequest,
-    reservation: Option<&Reservation>,
-    trace: Option<&TraceContext>,
-) -> Result<String, ServeError> {
+    let text = serde_json::to_vec(&request)?;
+    let route = "POST /v1/analyses";
     let mut transaction = service.database.begin().await?;
-    let id = accept(service, &mut transaction, request, false, trace).await?;
+    let begun = idempotent::begin_in(service, &mut transaction, headers, extensions, route, &[&text]).await?;
+    let reservation = match begun {
+        Begin::Run(reservation) => reservation,
+        // The analysis may be further by now than when this was kept.
+        Begin::Replay(stored) => {
+            return Ok(String::from_utf8_lossy(&stored.body.unwrap_or_default()).into_owned());
+        }
+    };
+    let id = accept(service, &mut transaction, request, false, extensions.get::<TraceContext>()).await?;
     if let Some(reservation) = reservation {
         let stored = StoredResponse {
             status: StatusCode::ACCEPTED.as_u16(),
