@@ -52,6 +52,9 @@ impl Folders {
     }
 }
 
+/// Room for the recursion over a query of the longest text that is accepted.
+pub const ENGINE_STACK_BYTES: usize = 512 << 20;
+
 /// Folders and limits of a run.
 #[derive(Clone, Debug)]
 pub struct Environment {
@@ -63,6 +66,8 @@ pub struct Environment {
     pub temporary_limit_bytes: Option<u64>,
     /// How many bytes a file may have; `None` for no limit but the disk's.
     pub file_limit_bytes: Option<u64>,
+    /// The stack of each of the engine's threads.
+    pub engine_stack_bytes: usize,
     /// Cores to use, at least 1.
     pub cores: usize,
     /// Whether web servers are read only at addresses of the public internet.

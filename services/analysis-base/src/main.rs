@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process;
 
-use analysis_base::environment::{Environment, Folders};
+use analysis_base::environment::{ENGINE_STACK_BYTES, Environment, Folders};
 use analysis_base::run::Input;
 use analysis_base::{memory, run, serve};
 use clap::{Parser, Subcommand};
@@ -56,6 +56,9 @@ struct RunArguments {
     /// How many bytes a file may have.
     #[arg(long, env = "FILE_LIMIT_BYTES", hide = true)]
     file_limit_bytes: Option<u64>,
+    /// How many bytes the stack of each thread of the engine has.
+    #[arg(long, env = "ENGINE_STACK_BYTES", hide = true, default_value_t = ENGINE_STACK_BYTES)]
+    engine_stack_bytes: usize,
     /// Stop, as on SIGTERM, when standard input ends: whoever started this
     /// process holds it open, and is gone then.
     #[arg(long, env = "END_WITH_INPUT", hide = true)]
@@ -89,6 +92,7 @@ fn run(arguments: &RunArguments) -> i32 {
         memory_limit_bytes: arguments.memory_limit_bytes.unwrap_or_else(memory::surrounding_limit_bytes),
         temporary_limit_bytes: arguments.temporary_limit_bytes,
         file_limit_bytes: arguments.file_limit_bytes,
+        engine_stack_bytes: arguments.engine_stack_bytes,
         cores: arguments
             .cpu_limit
             .or_else(|| std::thread::available_parallelism().ok().map(Into::into))

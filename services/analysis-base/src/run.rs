@@ -158,16 +158,13 @@ fn supervise(
     result
 }
 
-/// Room for the recursion over a query of the longest text that is accepted.
-const ENGINE_STACK_BYTES: usize = 512 << 20;
-
 fn engine_runtime(environment: &Environment) -> Result<Runtime, Failure> {
     Builder::new_multi_thread()
         .worker_threads(environment.cores)
         .thread_name("engine")
         // A query may be nested as deeply as it is long, and the engine walks
         // it recursively. This is address space; memory is taken as it is used.
-        .thread_stack_size(ENGINE_STACK_BYTES)
+        .thread_stack_size(environment.engine_stack_bytes)
         .enable_all()
         .build()
         .map_err(Failure::internal)

@@ -34,8 +34,6 @@ use self::stall::StallLimited;
 use crate::health::Readiness;
 use crate::problem::Problem;
 
-/// A client that has not sent the head of its request by then is cut off.
-const HEAD_LIMIT: Duration = Duration::from_secs(15);
 /// Connections that wait in the kernel's queue.
 const BACKLOG: i32 = 1024;
 /// How often a quiet HTTP/2 connection is asked whether it is still there.
@@ -51,6 +49,8 @@ const SPARE_LIMIT: Duration = Duration::from_secs(5);
 pub struct ServerSettings {
     /// Connections at once; on further ones only `/livez` is answered.
     pub connections: usize,
+    /// A client that has not sent the head of its request by then is cut off.
+    pub head: Duration,
     /// From being told to stop to accepting nothing new: the time that a
     /// cluster takes to send requests elsewhere.
     pub unready: Duration,
@@ -64,6 +64,7 @@ impl Default for ServerSettings {
     fn default() -> Self {
         Self {
             connections: 4096,
+            head: Duration::from_secs(15),
             unready: Duration::from_secs(3),
             drain: Duration::from_secs(20),
             stall: Duration::from_secs(60),
@@ -120,7 +121,7 @@ pub async fn serve(
     tracing::info!(address = %listener.local_addr()?, "The service listens.");
     let graceful = GracefulShutdown::new();
     {
-        let accepting = pin!(accept(&listener, &router, &graceful, &settings));
+        let accepting = pin!(accept(&listener, &router, &graceful, settings));
         let leaving = pin!(async {
             stop.await;
             readiness.stop();
@@ -144,13 +145,12 @@ async fn accept(
     listener: &TcpListener,
     router: &Router,
     graceful: &GracefulShutdown,
-    settings: &ServerSettings,
+    settings: ServerSettings,
 ) -> Infallible {
-    let stall = settings.stall;
     let permits = Arc::new(Semaphore::new(settings.connections));
     let spare_permits = Arc::new(Semaphore::new(SPARE_CONNECTIONS));
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(settings.head);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -183,12 +183,12 @@ async fn accept(
                 request.extensions_mut().insert(ConnectInfo(peer));
                 request
             });
-            let stream = TokioIo::new(StallLimited::new(stream, stall));
+            let stream = TokioIo::new(StallLimited::new(stream, settings.stall));
             let connection = builder
                 .serve_connection_with_upgrades(stream, TowerToHyperService::new(service))
                 .into_owned();
             let mut served = pin!(watcher.watch(connection));
-            let limit = if is_spare { SPARE_LIMIT } else { HEAD_LIMIT };
+            let limit = if is_spare { SPARE_LIMIT } else { settings.head };
             // The limit of the head begins only with the first bytes, so that a
             // client that sends nothing would keep its permit for ever.
             let begun = tokio::time::timeout(limit, served.as_mut()).await;
@@ -279,11 +279,10 @@ mod tests {
     use super::*;
 
     /// Serves while the client does something.
-    async fn with_connections<T>(connections: usize, client: impl AsyncFnOnce(SocketAddr) -> T) -> T {
+    async fn with<T>(settings: ServerSettings, client: impl AsyncFnOnce(SocketAddr) -> T) -> T {
         let listener = listen("127.0.0.1:0".parse().expect("address")).await.expect("listener");
         let address = listener.local_addr().expect("address");
         let router = Router::new().route("/", get(|| async { "here" }));
-        let settings = ServerSettings { connections, ..ServerSettings::default() };
         let readiness = Readiness::default();
         tokio::select! {
             ended = serve(listener, router, &readiness, settings, pending()) => panic!("{ended:?}"),
@@ -302,7 +301,8 @@ mod tests {
 
     #[tokio::test]
     async fn the_service_is_alive_when_all_connections_are_taken() {
-        with_connections(1, async |address| {
+        let settings = ServerSettings { connections: 1, ..ServerSettings::default() };
+        with(settings, async |address| {
             let silent = TcpStream::connect(address).await.expect("connect");
             let alive = ask(address, "/livez").await;
             assert!(alive.starts_with("HTTP/1.1 200 "), "{alive}");
@@ -315,7 +315,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_that_sends_nothing_is_cut_off() {
-        with_connections(1, async |address| {
+        let settings = ServerSettings { head: Duration::from_millis(300), ..ServerSettings::default() };
+        with(settings, async |address| {
             let mut silent = TcpStream::connect(address).await.expect("connect");
             assert_eq!(silent.read(&mut [0]).await.expect("end"), 0);
         })

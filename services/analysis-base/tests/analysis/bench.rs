@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use analysis_base::analysis::{self, Outcome};
-use analysis_base::environment::{Environment, Folders};
+use analysis_base::environment::{ENGINE_STACK_BYTES, Environment, Folders};
 use analysis_base::failure::Failure;
 use analysis_base::source::Progress;
 use serde_json::Value;
@@ -39,6 +39,7 @@ impl Bench {
             memory_limit_bytes: 512 << 20,
             temporary_limit_bytes: None,
             file_limit_bytes: None,
+            engine_stack_bytes: ENGINE_STACK_BYTES,
             cores: 2,
             public_addresses_only: false,
         };

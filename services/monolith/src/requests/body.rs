@@ -20,13 +20,16 @@ const MOST_BYTES_AT_ONCE: usize = 64 << 20;
 /// How long a client may take to send one.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 
-/// The room for requests, in bytes.
+/// The room for requests, and the time that each may take.
 #[derive(Clone, Debug)]
-pub struct Room(Arc<Semaphore>);
+pub struct Room {
+    bytes: Arc<Semaphore>,
+    time: Duration,
+}
 
 impl Default for Room {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(MOST_BYTES_AT_ONCE)))
+        Self { bytes: Arc::new(Semaphore::new(MOST_BYTES_AT_ONCE)), time: TIME_LIMIT }
     }
 }
 
@@ -37,19 +40,19 @@ impl Room {
     /// If it is too long, comes too slowly or does not fit, or there is no room.
     pub async fn read(&self, request: Request) -> Result<(Order, OwnedSemaphorePermit), Problem> {
         let taken = self.take(length(request.headers())?)?;
-        let order = tokio::time::timeout(TIME_LIMIT, read(request)).await.map_err(|_| {
+        let order = tokio::time::timeout(self.time, read(request)).await.map_err(|_| {
             Problem::new(
                 StatusCode::REQUEST_TIMEOUT,
                 "request-timeout",
                 "Request timeout",
-                format!("The body has not come within {} s.", TIME_LIMIT.as_secs()),
+                format!("The body has not come within {} s.", self.time.as_secs()),
             )
         })?;
         Ok((order?, taken))
     }
 
     fn take(&self, bytes: u32) -> Result<OwnedSemaphorePermit, Problem> {
-        Arc::clone(&self.0).try_acquire_many_owned(bytes).map_err(|_| {
+        Arc::clone(&self.bytes).try_acquire_many_owned(bytes).map_err(|_| {
             Problem::unavailable(
                 "As many requests are being read as there is room for. Try again in a moment.",
                 Duration::from_secs(1),
@@ -123,7 +126,8 @@ mod tests {
     #[tokio::test]
     async fn what_does_not_come_is_not_waited_for() {
         let body = Body::from_stream(futures::stream::pending::<Result<bytes::Bytes, std::io::Error>>());
-        let refused = Room::default().read(request(body)).await.unwrap_err();
+        let room = Room { time: Duration::from_millis(100), ..Room::default() };
+        let refused = room.read(request(body)).await.unwrap_err();
         assert_eq!(refused.status, StatusCode::REQUEST_TIMEOUT);
     }
 }
