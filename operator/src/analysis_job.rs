@@ -27,14 +27,12 @@ use std::time::Duration;
 use crds::{AnalysisJob, AnalysisJobStatus};
 use futures::{StreamExt, stream};
 use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
 use kube::runtime::events::EventType;
 use kube::runtime::reflector::{ObjectRef, Store, store};
-use kube::runtime::{
-    Controller, Predicate, PredicateConfig, WatchStreamExt, controller, predicates, watcher,
-};
-use kube::{Api, Client, Resource, ResourceExt};
+use kube::runtime::{Controller, WatchStreamExt, controller, watcher};
 
 pub use error::{Error, Rejection};
 
@@ -42,6 +40,7 @@ use crate::children::Owner;
 use crate::context::Context;
 use crate::labels;
 use crate::metrics::Kind;
+use crate::watches::{self, scoped};
 use apply::Application;
 use children::{JobState, WatchedJob, WatchedPod};
 use platforms::WatchedPlatform;
@@ -98,25 +97,15 @@ pub async fn run(
     let (reader, writer) = store::<Guarded>();
     let known = reader.clone();
     let gone = context.clone();
-    let objects = watcher(scoped::<Guarded>(&client, namespace), watcher::Config::default().page_size(100))
-        .default_backoff()
-        .modify(|object| object.meta_mut().managed_fields = None)
-        .inspect(move |event| {
-            if let Ok(watcher::Event::Delete(object)) = event
-                && let Some(uid) = object.uid()
-            {
-                gone.statuses.forget(&uid);
-                gone.rules.forget(&uid);
-                gone.backoffs.succeeded(&uid);
-            }
-        })
-        .reflect(writer)
-        .applied_objects()
-        // A change of the status alone is the operator's own.
-        .predicate_filter(
-            predicates::generation.combine(predicates::labels).combine(predicates::annotations),
-            PredicateConfig::default(),
-        );
+    let objects = watches::objects(scoped(&client, namespace), writer, move |event| {
+        if let watcher::Event::Delete(object) = event
+            && let Some(uid) = object.uid()
+        {
+            gone.statuses.forget(&uid);
+            gone.rules.forget(&uid);
+            gone.backoffs.succeeded(&uid);
+        }
+    });
 
     Controller::for_stream(objects, reader)
         .reconcile_on(jobs.map(|owner| object_reference(&owner)))
@@ -133,16 +122,6 @@ pub async fn run(
             }
         })
         .await;
-}
-
-fn scoped<K>(client: &Client, namespace: Option<&str>) -> Api<K>
-where
-    K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>,
-{
-    match namespace {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
-    }
 }
 
 fn children_config() -> watcher::Config {

@@ -35,8 +35,10 @@ pub mod quantity;
 pub mod rbac;
 pub mod rules;
 mod run;
+pub mod statuses;
 pub mod telemetry;
 pub mod waiting;
+pub mod watches;
 
 pub use arguments::Arguments;
 pub use run::run;

@@ -31,13 +31,11 @@ use crds::Platform;
 use crds::platform::PlatformStatus;
 use futures::StreamExt;
 use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::{ObjectRef, store};
-use kube::runtime::{
-    Controller, Predicate, PredicateConfig, WatchStreamExt, controller, predicates, watcher,
-};
-use kube::{Api, Resource, ResourceExt};
+use kube::runtime::{Controller, controller, watcher};
 use tokio::sync::watch;
 
 pub use error::{Error, Rejection};
@@ -47,6 +45,7 @@ use crate::context::{Context, WrittenStatuses};
 use crate::errors::chain;
 use crate::labels;
 use crate::metrics::Kind;
+use crate::watches;
 use apply::Application;
 use children::PlatformChildren;
 use issuer::TokenIssuer;
@@ -150,35 +149,22 @@ pub async fn run(
     stopped: impl Future<Output = ()> + Send + Sync + 'static,
 ) {
     let children = context.platforms.children.follow(&context.client, namespace);
-    let api: Api<Guarded> = match namespace {
-        Some(namespace) => Api::namespaced(context.client.clone(), namespace),
-        None => Api::all(context.client.clone()),
-    };
     let (reader, writer) = store::<Guarded>();
     let seen = context.clone();
-    let objects = watcher(api, watcher::Config::default().page_size(100))
-        .default_backoff()
-        .modify(|object| object.meta_mut().managed_fields = None)
-        .inspect(move |event| match event {
-            Ok(watcher::Event::InitDone) => {
-                seen.platforms.are_read.send_replace(true);
+    let api = watches::scoped(&context.client, namespace);
+    let objects = watches::objects(api, writer, move |event| match event {
+        watcher::Event::InitDone => {
+            seen.platforms.are_read.send_replace(true);
+        }
+        watcher::Event::Delete(object) => {
+            if let Some(uid) = object.uid() {
+                seen.platforms.forget(&uid);
+                seen.rules.forget(&uid);
+                seen.backoffs.succeeded(&uid);
             }
-            Ok(watcher::Event::Delete(object)) => {
-                if let Some(uid) = object.uid() {
-                    seen.platforms.forget(&uid);
-                    seen.rules.forget(&uid);
-                    seen.backoffs.succeeded(&uid);
-                }
-            }
-            _ => {}
-        })
-        .reflect(writer)
-        .applied_objects()
-        // A change of the status alone is the operator's own.
-        .predicate_filter(
-            predicates::generation.combine(predicates::labels).combine(predicates::annotations),
-            PredicateConfig::default(),
-        );
+        }
+        _ => {}
+    });
 
     Controller::for_stream(objects, reader)
         .reconcile_on(children.map(|owner| object_reference(&owner)))

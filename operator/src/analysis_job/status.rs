@@ -7,9 +7,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::core::error_boundary::InvalidObject;
-use kube::core::{ObjectMeta, PartialObjectMeta, PartialObjectMetaExt};
+use kube::core::{PartialObjectMeta, PartialObjectMetaExt};
 use kube::runtime::events::EventType;
-use kube::{Api, Resource, ResourceExt};
+use kube::{Api, ResourceExt};
 use serde_json::json;
 
 use super::outcome::{Outcome, Stage};
@@ -18,6 +18,7 @@ use crate::conditions::{self, Desired};
 use crate::context::Context;
 use crate::labels;
 use crate::metrics::ApiWrite;
+use crate::statuses;
 
 /// Reason of an object that cannot be read.
 const UNREADABLE: &str = "Unreadable";
@@ -260,35 +261,8 @@ async fn write(
     if current == status {
         return Ok(false);
     }
-    patch(&job.metadata, status, context).await?;
-    Ok(true)
-}
-
-async fn patch(metadata: &ObjectMeta, status: &AnalysisJobStatus, context: &Context) -> Result<(), Error> {
-    let namespace = metadata.namespace.clone().unwrap_or_default();
-    let name = metadata.name.clone().unwrap_or_default();
-    let jobs: Api<PartialObjectMeta<AnalysisJob>> = Api::namespaced(context.client.clone(), &namespace);
-    let body = json!({
-        "apiVersion": AnalysisJob::api_version(&()),
-        "kind": AnalysisJob::kind(&()),
-        // The uid makes this a status of this object and of no successor.
-        "metadata": { "name": name, "uid": metadata.uid },
-        "status": status,
-    });
-    context.metrics.wrote(ApiWrite::ApplyStatus);
-    let parameters = PatchParams::apply(labels::FIELD_MANAGER).force();
-    let patched = match jobs.patch_status(&name, &parameters, &Patch::Apply(&body)).await {
-        Ok(patched) => patched,
-        // Deleted in the meantime, or replaced: there is nothing to write to.
-        Err(kube::Error::Api(answer)) if answer.code == 404 || answer.code == 409 => return Ok(()),
-        Err(error) => return Err(Error::ApplyStatus(error)),
-    };
-    context.statuses.remember(
-        metadata.uid.as_deref().unwrap_or_default(),
-        patched.metadata.resource_version.as_deref(),
-        status.clone(),
-    );
-    Ok(())
+    let written = statuses::apply::<AnalysisJob, _>(&job.metadata, status, &context.statuses, context);
+    written.await.map_err(Error::ApplyStatus)
 }
 
 fn accepted() -> Desired {

@@ -30,6 +30,7 @@ pub use pod::{PodState, WatchedPod};
 
 use crate::children::{Child, Children, Owner};
 use crate::labels;
+use crate::watches::scoped;
 
 /// What is known of an object of any kind.
 #[derive(Clone, Debug, Default)]
@@ -262,11 +263,7 @@ impl Scope<'_> {
             + Send
             + 'static,
     {
-        let api: Api<K> = match self.namespace {
-            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
-            None => Api::all(self.client.clone()),
-        };
-        watcher(api, config()).default_backoff()
+        watcher(scoped::<K>(self.client, self.namespace), config()).default_backoff()
     }
 
     fn watch_metadata(

@@ -9,7 +9,7 @@ use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::core::error_boundary::InvalidObject;
 use kube::core::{PartialObjectMeta, PartialObjectMetaExt};
 use kube::runtime::events::EventType;
-use kube::{Api, Resource, ResourceExt};
+use kube::{Api, ResourceExt};
 use serde_json::json;
 
 use super::dereference::admin_key_name;
@@ -20,6 +20,7 @@ use crate::context::Context;
 use crate::errors::chain;
 use crate::labels;
 use crate::metrics::ApiWrite;
+use crate::statuses;
 
 /// Reason of an object that cannot be read.
 const UNREADABLE: &str = "Unreadable";
@@ -279,31 +280,9 @@ async fn write(
     if current == status {
         return Ok(false);
     }
-    let metadata = &platform.metadata;
-    let name = platform.name_any();
-    let platforms: Api<PartialObjectMeta<Platform>> =
-        Api::namespaced(context.client.clone(), &platform.namespace().unwrap_or_default());
-    let body = json!({
-        "apiVersion": Platform::api_version(&()),
-        "kind": Platform::kind(&()),
-        // The uid makes this a status of this object and of no successor.
-        "metadata": { "name": name, "uid": metadata.uid },
-        "status": status,
-    });
-    context.metrics.wrote(ApiWrite::ApplyStatus);
-    let parameters = PatchParams::apply(labels::FIELD_MANAGER).force();
-    let patched = match platforms.patch_status(&name, &parameters, &Patch::Apply(&body)).await {
-        Ok(patched) => patched,
-        // Deleted in the meantime, or replaced: there is nothing to write to.
-        Err(kube::Error::Api(answer)) if answer.code == 404 || answer.code == 409 => return Ok(false),
-        Err(error) => return Err(Error::ApplyStatus(error)),
-    };
-    context.platforms.statuses.remember(
-        metadata.uid.as_deref().unwrap_or_default(),
-        patched.metadata.resource_version.as_deref(),
-        status.clone(),
-    );
-    Ok(true)
+    let known = &context.platforms.statuses;
+    let written = statuses::apply::<Platform, _>(&platform.metadata, status, known, context);
+    written.await.map_err(Error::ApplyStatus)
 }
 
 fn desired(condition_type: &'static str, holds: bool, reason: &str, message: &str) -> Desired {
