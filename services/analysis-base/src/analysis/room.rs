@@ -37,6 +37,7 @@ mod tests {
 
     use super::*;
 
+    #[expect(clippy::needless_pass_by_value, reason = "they are made where they are passed")]
     fn room(sources: Value, output: Value) -> Room {
         let specification = json!({"sources": sources, "sql": "SELECT 1", "output": output});
         let specification = serde_json::from_value(specification).expect("specification");
