@@ -29,7 +29,6 @@ mod kubernetes;
 mod metrics;
 mod negotiate;
 mod pace;
-mod paging;
 mod place;
 mod preference;
 mod rows;

@@ -14,7 +14,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::any;
-use serde_json::Value;
+use serde_json::{Value, json};
 use service_kit::Application;
 use service_kit::health::Readiness;
 use service_kit::limits::Limits;
@@ -65,7 +65,17 @@ pub fn document() -> Result<Value, serde_json::Error> {
     );
     let mut document = serde_json::to_value(application.document())?;
     documentation::describe(&mut document);
+    tell_order(&mut document);
     Ok(document)
+}
+
+/// All lists of the gateway have one order, which those of other services need not have.
+fn tell_order(document: &mut Value) {
+    for (name, schema) in document["components"]["schemas"].as_object_mut().into_iter().flatten() {
+        if name.starts_with("Listed_") {
+            schema["properties"]["items"]["description"] = json!("The items, those made last first.");
+        }
+    }
 }
 
 fn routes() -> OpenApiRouter<Arc<Gateway>> {
@@ -117,5 +127,15 @@ mod tests {
         names.dedup();
         assert_eq!(names.len(), count);
         assert!(count >= 10);
+    }
+
+    #[test]
+    fn every_list_says_in_what_order_it_is() {
+        let document = document().unwrap();
+        for list in ["Listed_ApiKey", "Listed_RequestSummary"] {
+            let items = &document["components"]["schemas"][list]["properties"]["items"];
+            assert_eq!(items["description"], "The items, those made last first.", "{list}");
+            assert_eq!(items["type"], "array", "{list}");
+        }
     }
 }

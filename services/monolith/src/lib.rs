@@ -17,7 +17,6 @@ pub mod counters;
 pub mod documentation;
 pub mod gateway;
 pub mod keys;
-pub mod paging;
 pub mod problems;
 pub mod proxy;
 pub mod rate;

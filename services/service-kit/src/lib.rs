@@ -6,6 +6,7 @@
 //!   identity      who calls                    client         calling another service
 //!   spans         what is done, for a collector of OpenTelemetry
 //!   problem       errors (RFC 9457)            extract        extractors that answer with them
+//!   paging        lists, a page at a time
 //!   configuration what the operator says, reloaded without a restart
 //!   database      SQLite or PostgreSQL         objects        a folder or S3
 //!   addresses     which ones are public
@@ -25,6 +26,7 @@ pub mod identity;
 pub mod limits;
 pub mod metrics;
 pub mod objects;
+pub mod paging;
 pub mod problem;
 pub mod queue;
 pub mod server;

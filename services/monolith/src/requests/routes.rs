@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use service_kit::Problem;
 use service_kit::extract::{Json, Path, Query};
+use service_kit::paging::{Listed, Page};
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -20,7 +21,6 @@ use super::state::{RequestStatus, RequestSummary, RequestView};
 use super::store::{self, Listing, SaveError, Stored};
 use super::{create, events, missing, wait, whole};
 use crate::gateway::Gateway;
-use crate::paging::{Listed, Page};
 use crate::{problems, time};
 
 /// How long it is waited for a cancellation to take effect.

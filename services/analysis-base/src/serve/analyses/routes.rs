@@ -9,6 +9,7 @@ use serde::Deserialize;
 use service_kit::Problem;
 use service_kit::extract::{Json, Path, Query};
 use service_kit::idempotency::StoredResponse;
+use service_kit::paging::{Listed, Page, and_one_more, wrong_cursor};
 use service_kit::problem::ProblemBody;
 use service_kit::trace_context::TraceContext;
 use utoipa::IntoParams;
@@ -20,7 +21,6 @@ use super::request::AnalysisRequest;
 use super::store;
 use crate::serve::error::ServeError;
 use crate::serve::idempotent::{self, Begin};
-use crate::serve::paging::{Listed, Page, and_one_more, wrong_cursor};
 use crate::serve::preference::{LONGEST_WAIT, PREFERENCE_APPLIED, Preference};
 use crate::serve::state::Service;
 

@@ -6,6 +6,7 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use service_kit::Problem;
 use service_kit::extract::{Json, Path};
+use service_kit::paging::Listed;
 use service_kit::problem::ProblemBody;
 
 use super::find;
@@ -15,7 +16,6 @@ use crate::serve::analyses::ChartLink;
 use crate::serve::analyses::result::{ALWAYS, JSON, PICTURE_POLICY, SVG, VEGA_LITE};
 use crate::serve::error::ServeError;
 use crate::serve::negotiate::negotiate;
-use crate::serve::paging::Listed;
 use crate::serve::state::Service;
 
 /// List the charts of an AnalysisJob

@@ -4,6 +4,7 @@ use axum::extract::State;
 use serde::Deserialize;
 use service_kit::Problem;
 use service_kit::extract::{Json, Path, Query};
+use service_kit::paging::{Listed, Page, wrong_cursor};
 use service_kit::problem::ProblemBody;
 use utoipa::IntoParams;
 
@@ -12,7 +13,6 @@ use super::model::{JobAnswer, JobStatus};
 use super::object::JobInList;
 use crate::serve::error::ServeError;
 use crate::serve::kubernetes::{KubernetesError, Part};
-use crate::serve::paging::{Listed, Page, wrong_cursor};
 use crate::serve::state::Service;
 
 /// So many AnalysisJobs are looked at for a page of those of one status.

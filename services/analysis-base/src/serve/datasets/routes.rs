@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use service_kit::Problem;
 use service_kit::extract::{Json, Path, Query};
+use service_kit::paging::{Listed, Page, and_one_more, wrong_cursor};
 use service_kit::problem::ProblemBody;
 use utoipa::{IntoParams, ToSchema};
 
@@ -15,7 +16,6 @@ use super::{find_version, missing};
 use crate::serve::analyses::{self, ResultRows};
 use crate::serve::error::ServeError;
 use crate::serve::garbage::Garbage;
-use crate::serve::paging::{Listed, Page, and_one_more, wrong_cursor};
 use crate::serve::rows;
 use crate::serve::schema::ColumnDescription;
 use crate::serve::state::Service;

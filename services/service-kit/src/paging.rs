@@ -1,8 +1,9 @@
 //! Lists, a page at a time.
 
 use serde::{Deserialize, Serialize};
-use service_kit::Problem;
 use utoipa::{IntoParams, ToSchema};
+
+use crate::problem::Problem;
 
 const MOST: u32 = 200;
 const USUAL: u32 = 50;
@@ -38,7 +39,7 @@ impl Page {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Listed<T> {
-    /// The items, those made last first.
+    /// The items.
     pub items: Vec<T>,
     /// Where the next page begins; left out on the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -46,13 +47,25 @@ pub struct Listed<T> {
 }
 
 impl<T> Listed<T> {
-    /// A page of rows of which one more than wanted was read, if there was one.
-    pub fn of(mut rows: Vec<T>, limit: usize, cursor: impl Fn(&T) -> String) -> Self {
-        let is_more = rows.len() > limit;
-        rows.truncate(limit);
-        let next_cursor = rows.last().filter(|_| is_more).map(cursor);
-        Self { items: rows, next_cursor }
+    /// A page of items of which one more than wanted was read, if there was one.
+    pub fn of(mut items: Vec<T>, limit: usize, cursor: impl Fn(&T) -> String) -> Self {
+        let is_more = items.len() > limit;
+        items.truncate(limit);
+        let next_cursor = items.last().filter(|_| is_more).map(cursor);
+        Self { items, next_cursor }
     }
+}
+
+/// What to read for a page: one more than wanted.
+#[must_use]
+pub fn and_one_more(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1)
+}
+
+/// A cursor that no page has given.
+#[must_use]
+pub fn wrong_cursor() -> Problem {
+    Problem::bad_request("`cursor` is not one of this list: give the `nextCursor` of the page before.")
 }
 
 #[cfg(test)]
