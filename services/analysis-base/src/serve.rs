@@ -30,7 +30,6 @@ mod metrics;
 mod negotiate;
 mod pace;
 mod place;
-mod preference;
 mod rows;
 mod schema;
 mod shares;

@@ -17,7 +17,6 @@ mod finish;
 mod form;
 mod order;
 mod plan;
-mod prefer;
 mod routes;
 mod state;
 mod store;

@@ -6,7 +6,7 @@
 //!   identity      who calls                    client         calling another service
 //!   spans         what is done, for a collector of OpenTelemetry
 //!   problem       errors (RFC 9457)            extract        extractors that answer with them
-//!   paging        lists, a page at a time
+//!   paging        lists, a page at a time    prefer         how long a client waits (RFC 7240)
 //!   configuration what the operator says, reloaded without a restart
 //!   database      SQLite or PostgreSQL         objects        a folder or S3
 //!   addresses     which ones are public
@@ -27,6 +27,7 @@ pub mod limits;
 pub mod metrics;
 pub mod objects;
 pub mod paging;
+pub mod prefer;
 pub mod problem;
 pub mod queue;
 pub mod server;

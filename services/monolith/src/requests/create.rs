@@ -14,6 +14,7 @@ use service_kit::extract::Json;
 use service_kit::idempotency::{
     Begun, Fingerprint, IdempotencyError, IdempotencyKey, Reservation, Scope, StoredResponse,
 };
+use service_kit::prefer::{PREFERENCE_APPLIED, Preference};
 use service_kit::problem::ProblemBody;
 use service_kit::queue::NewJob;
 use service_kit::trace_context::TraceContext;
@@ -23,7 +24,7 @@ use super::form::{Form, RequestForm};
 use super::order::Order;
 use super::state::{RequestStatus, RequestView, State as Course, WebhookState};
 use super::store::{self, Stored};
-use super::{prefer, wait, whole};
+use super::{wait, whole};
 use crate::access::Principal;
 use crate::gateway::Gateway;
 use crate::problems;
@@ -74,14 +75,14 @@ pub async fn create(
         let (order, room) = gateway.requests.room.read(request).await?;
         (order, None, Some(room))
     };
-    let (time, preference) = prefer::wait(&headers);
+    let preference = Preference::of(&headers);
     let reservation = match begin(&gateway, &principal, &headers, &order).await? {
         None => None,
         Some(Begun::Run(reservation)) => Some(reservation),
         Some(Begun::Replay(stored)) => {
             let id = id_of(&stored)
                 .ok_or_else(|| Problem::conflict("The repeated request is not there any more."))?;
-            let mut response = answer(&gateway, &id, time, preference).await?;
+            let mut response = answer(&gateway, &id, preference).await?;
             response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
             return Ok(response);
         }
@@ -101,7 +102,7 @@ pub async fn create(
     };
     // It is stored: nothing of it is kept while its end is waited for.
     drop(room);
-    answer(&gateway, &accepted?, time, preference).await
+    answer(&gateway, &accepted?, preference).await
 }
 
 /// A request before it is stored.
@@ -238,14 +239,9 @@ fn id_of(response: &StoredResponse) -> Option<String> {
     location.rsplit('/').next().map(str::to_owned)
 }
 
-/// The request when it has ended, or as far as it has come in this time.
-async fn answer(
-    gateway: &Gateway,
-    id: &str,
-    time: Duration,
-    preference: Option<String>,
-) -> Result<Response, Problem> {
-    let request = wait(gateway, id, time).await?;
+/// The request when it has ended, or as far as it has come while the client waits.
+async fn answer(gateway: &Gateway, id: &str, preference: Preference) -> Result<Response, Problem> {
+    let request = wait(gateway, id, preference.wait()).await?;
     let is_final = request.status.is_final();
     let view = whole(gateway, &request).await?;
     let status = if is_final { StatusCode::OK } else { StatusCode::ACCEPTED };
@@ -254,8 +250,8 @@ async fn answer(
     if !is_final {
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
-    if let Some(preference) = preference.and_then(|preference| HeaderValue::try_from(preference).ok()) {
-        headers.insert(prefer::APPLIED, preference);
+    if let Some(applied) = preference.applied() {
+        headers.insert(PREFERENCE_APPLIED, applied);
     }
     Ok(response)
 }

@@ -10,13 +10,13 @@ use serde::Deserialize;
 use service_kit::Problem;
 use service_kit::extract::{Json, Path, Query};
 use service_kit::paging::{Listed, Page};
+use service_kit::prefer::LONGEST_WAIT;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::finish::finish;
-use super::prefer::LONGEST_WAIT;
 use super::state::{RequestStatus, RequestSummary, RequestView};
 use super::store::{self, Listing, SaveError, Stored};
 use super::{create, events, missing, wait, whole};
@@ -128,7 +128,7 @@ async fn show(
     Path(id): Path<String>,
     Query(waiting): Query<Waiting>,
 ) -> Result<Response, Problem> {
-    let time = Duration::from_secs(waiting.wait.unwrap_or(0).min(LONGEST_WAIT));
+    let time = Duration::from_secs(waiting.wait.unwrap_or(0)).min(LONGEST_WAIT);
     let request = wait(&gateway, &id, time).await?;
     shown(&gateway, &request, StatusCode::OK).await
 }

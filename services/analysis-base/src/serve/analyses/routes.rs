@@ -10,6 +10,7 @@ use service_kit::Problem;
 use service_kit::extract::{Json, Path, Query};
 use service_kit::idempotency::StoredResponse;
 use service_kit::paging::{Listed, Page, and_one_more, wrong_cursor};
+use service_kit::prefer::{LONGEST_WAIT, PREFERENCE_APPLIED, Preference};
 use service_kit::problem::ProblemBody;
 use service_kit::trace_context::TraceContext;
 use utoipa::IntoParams;
@@ -21,7 +22,6 @@ use super::request::AnalysisRequest;
 use super::store;
 use crate::serve::error::ServeError;
 use crate::serve::idempotent::{self, Begin};
-use crate::serve::preference::{LONGEST_WAIT, PREFERENCE_APPLIED, Preference};
 use crate::serve::state::Service;
 
 /// How long a request to cancel waits for the end.
@@ -102,7 +102,7 @@ pub(crate) async fn create(
     let preference = Preference::of(&headers);
     request.check(service.bounds().allow_private_sources)?;
     let id = begin(&service, &headers, &extensions, request).await?;
-    let record = answer::wait(&service, &id, at_most(preference.wait, &extensions)).await?;
+    let record = answer::wait(&service, &id, at_most(preference.wait(), &extensions)).await?;
     let mut response = match answer::outcome(&service, record).await {
         Ok(response) => response,
         Err(error) => error.into_response(),

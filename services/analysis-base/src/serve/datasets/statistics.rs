@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use service_kit::extract::{Json, Path};
+use service_kit::prefer::Preference;
 use service_kit::problem::ProblemBody;
 use service_kit::trace_context::TraceContext;
 use utoipa::ToSchema;
@@ -16,7 +17,6 @@ use super::find_version;
 use super::store::{self, VersionRecord};
 use crate::serve::analyses::{self, AnalysisRequest, Status, accept, at_most, no_result, outcome};
 use crate::serve::error::ServeError;
-use crate::serve::preference::Preference;
 use crate::serve::rows;
 use crate::serve::state::Service;
 
@@ -73,7 +73,7 @@ pub(crate) async fn get(
 ) -> Result<Response, ServeError> {
     let record = find_version(&service, &name, &version).await?;
     let analysis = analysis(&service, &record, extensions.get::<TraceContext>()).await?;
-    let wait = at_most(Preference::of(&headers).wait, &extensions);
+    let wait = at_most(Preference::of(&headers).wait(), &extensions);
     let analysis = analyses::wait(&service, &analysis, wait).await?;
     if !analysis.status.is_ended() {
         return outcome(&service, analysis).await;
