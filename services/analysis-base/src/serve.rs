@@ -15,7 +15,6 @@ mod admission;
 mod analyses;
 mod analysis_jobs;
 mod arguments;
-mod changes;
 mod child;
 mod configuration;
 mod datasets;
@@ -44,6 +43,7 @@ use std::time::Duration;
 
 use axum::middleware::from_fn;
 use service_kit::Application;
+use service_kit::changes::Changes;
 use service_kit::configuration::{Configuration, ConfigurationError};
 use service_kit::database::{Database, DatabaseError, PoolBounds};
 use service_kit::health::Readiness;
@@ -65,7 +65,6 @@ use utoipa_axum::router::OpenApiRouter;
 pub use arguments::Arguments;
 
 use analyses::Runner;
-use changes::Changes;
 use child::{ChildError, Launcher};
 use configuration::Settings;
 use garbage::Garbage;

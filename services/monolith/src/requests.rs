@@ -10,7 +10,6 @@
 mod analyses;
 mod body;
 mod calls;
-mod changes;
 mod create;
 mod events;
 mod finish;
@@ -29,13 +28,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use service_kit::Problem;
+use service_kit::changes::{Changes, Listener};
 use service_kit::database::Database;
 use service_kit::idempotency::{Idempotency, IdempotencySettings};
 use service_kit::queue::{Dispatch, Queue, QueueSettings};
 use tokio::sync::Semaphore;
 
 use self::body::Room;
-use self::changes::Changes;
 pub use self::finish::view;
 pub use self::order::Webhook;
 pub use self::routes::{routes, streams};
@@ -92,9 +91,9 @@ impl Requests {
         self.changes.tell(id);
     }
 
-    /// The changes from now on.
-    fn changes(&self) -> changes::Receiver {
-        self.changes.receiver()
+    /// Listens to changes from now on.
+    fn listen(&self) -> Listener {
+        self.changes.listen()
     }
 }
 
@@ -103,7 +102,7 @@ impl Requests {
 async fn wait(gateway: &Gateway, id: &str, wait: Duration) -> Result<Stored, Problem> {
     let until = tokio::time::Instant::now() + wait;
     // Before looking, so that what happens while looking is not missed.
-    let mut changes = gateway.requests.changes();
+    let mut listener = gateway.requests.listen();
     loop {
         let request =
             load(&gateway.database, id).await.map_err(problems::database)?.ok_or_else(|| missing(id))?;
@@ -112,7 +111,7 @@ async fn wait(gateway: &Gateway, id: &str, wait: Duration) -> Result<Stored, Pro
             return Ok(request);
         }
         tokio::select! {
-            () = changes.next(id, left.min(LOOK)) => {}
+            () = listener.changed(id, left.min(LOOK)) => {}
             // Who waits here is told to ask again, and reaches another replica.
             () = service_kit::server::until(gateway.stopping.clone()) => {}
         }

@@ -9,12 +9,13 @@
 //!   paging        lists, a page at a time    prefer         how long a client waits (RFC 7240)
 //!   configuration what the operator says, reloaded without a restart
 //!   database      SQLite or PostgreSQL         objects        a folder or S3
-//!   addresses     which ones are public
+//!   addresses     which ones are public      changes        waking who waits for something
 //!   queue         work that must not be lost   idempotency    requests that must not be done twice
 //! ```
 
 pub mod addresses;
 pub mod application;
+pub mod changes;
 pub mod client;
 pub mod configuration;
 pub mod database;

@@ -3,6 +3,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use service_kit::Problem;
+use service_kit::changes::Changes;
 use service_kit::configuration::Configuration;
 use service_kit::database::Database;
 use service_kit::idempotency::Idempotency;
@@ -10,7 +11,6 @@ use service_kit::objects::Objects;
 use service_kit::queue::Queue;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::changes::Changes;
 use super::child::Launcher;
 use super::configuration::{Bounds, Settings};
 use super::garbage::Garbage;
@@ -19,6 +19,8 @@ use super::metrics::ServeMetrics;
 use super::place::Place;
 use super::shares::Shares;
 
+/// How often it is looked whether something was changed by another process.
+pub const LOOK: Duration = Duration::from_secs(1);
 /// How long a request waits for its turn.
 const TURN: Duration = Duration::from_secs(10);
 

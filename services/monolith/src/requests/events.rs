@@ -13,10 +13,10 @@ use axum::response::sse::{self, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::Stream;
 use service_kit::Problem;
+use service_kit::changes::Listener;
 use service_kit::extract::Path;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::changes::Receiver;
 use super::routes::known;
 use super::store::{self, Event, LAST_EVENT};
 use crate::gateway::Gateway;
@@ -56,7 +56,7 @@ pub async fn follow(
 ) -> Result<Response, Problem> {
     let last =
         headers.get(LAST_EVENT_ID).and_then(|value| value.to_str().ok()?.trim().parse().ok()).unwrap_or(0);
-    let changes = gateway.requests.changes();
+    let listener = gateway.requests.listen();
     let request = known(&gateway, &id).await?;
     // By this a browser knows not to come back.
     if request.status.is_final() && request.revision <= last {
@@ -70,7 +70,7 @@ pub async fn follow(
         open: Open { gateway, _permit: permit },
         id,
         last,
-        changes,
+        listener,
         ready: VecDeque::new(),
         is_over: false,
     };
@@ -97,7 +97,7 @@ struct Follower {
     id: String,
     /// The last event that was sent.
     last: i64,
-    changes: Receiver,
+    listener: Listener,
     ready: VecDeque<Event>,
     is_over: bool,
 }
@@ -141,7 +141,7 @@ impl Follower {
                 }
             }
             tokio::select! {
-                () = self.changes.next(&self.id, LOOK) => {}
+                () = self.listener.changed(&self.id, LOOK) => {}
                 () = service_kit::server::until(gateway.stopping.clone()) => return None,
             }
         }

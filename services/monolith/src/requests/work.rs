@@ -268,10 +268,10 @@ impl Work<'_> {
 async fn stopped(gateway: &Gateway, id: &str, deadline_at: i64) -> Stop {
     let left = u64::try_from(deadline_at.saturating_sub(now_milliseconds())).unwrap_or(0);
     let cancelled = async {
-        let mut changes = gateway.requests.changes();
+        let mut listener = gateway.requests.listen();
         // A database that does not answer now is asked again.
         while !store::is_cancelled(&gateway.database, id).await.unwrap_or(false) {
-            changes.next(id, LOOK).await;
+            listener.changed(id, LOOK).await;
         }
     };
     tokio::select! {

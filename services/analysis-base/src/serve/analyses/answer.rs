@@ -14,7 +14,7 @@ use super::run::{FAULT, STORAGE_FULL};
 use super::store;
 use crate::serve::error::ServeError;
 use crate::serve::rows;
-use crate::serve::state::Service;
+use crate::serve::state::{LOOK, Service};
 use crate::serve::table::TableError;
 
 /// Rows of a result that are told with the analysis.
@@ -40,10 +40,11 @@ pub async fn wait(service: &Service, id: &str, wait: Duration) -> Result<Analysi
     let mut listener = service.changes.listen();
     loop {
         let record = store::find(&service.database, id).await?.ok_or_else(|| missing(id))?;
-        if record.status.is_ended() || Instant::now() >= until {
+        let left = until.saturating_duration_since(Instant::now());
+        if record.status.is_ended() || left.is_zero() {
             return Ok(record);
         }
-        listener.changed(id, until).await;
+        listener.changed(id, left.min(LOOK)).await;
     }
 }
 

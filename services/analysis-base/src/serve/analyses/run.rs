@@ -30,7 +30,7 @@ use crate::serve::files;
 use crate::serve::garbage::Garbage;
 use crate::serve::metrics::Running;
 use crate::serve::place::Place;
-use crate::serve::state::Service;
+use crate::serve::state::{LOOK, Service};
 
 /// Storing a result takes less.
 const STORING: Duration = Duration::from_secs(24 * 60 * 60);
@@ -142,10 +142,11 @@ impl Runner {
                 Ok(false) => {}
                 Err(error) => tracing::warn!(error = %chain(&error), "Whether to go on cannot be looked up."),
             }
-            if Instant::now() >= until {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
                 return Stop::Deadline;
             }
-            listener.changed(id, until).await;
+            listener.changed(id, left.min(LOOK)).await;
         }
     }
 

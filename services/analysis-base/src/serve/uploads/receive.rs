@@ -24,7 +24,7 @@ use crate::serve::analyses::at_most;
 use crate::serve::datasets::next_chunk;
 use crate::serve::error::ServeError;
 use crate::serve::garbage::Garbage;
-use crate::serve::state::Service;
+use crate::serve::state::{LOOK, Service};
 
 /// The parts are garbage a while after the upload has expired.
 const PARTS_LIFE: Duration = Duration::from_secs(26 * 60 * 60);
@@ -179,8 +179,9 @@ async fn told(service: &Service, id: &str, extensions: &Extensions) -> Result<Re
         if let Some(problem) = &record.problem {
             return Ok(kept_problem(problem));
         }
-        if record.status == UploadStatus::Finishing && Instant::now() < until {
-            listener.changed(id, until).await;
+        let left = until.saturating_duration_since(Instant::now());
+        if record.status == UploadStatus::Finishing && !left.is_zero() {
+            listener.changed(id, left.min(LOOK)).await;
             continue;
         }
         let headers = [(OFFSET, record.received.to_string()), expires(record.expires_at)];
