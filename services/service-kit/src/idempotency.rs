@@ -16,6 +16,7 @@
 //! begun in it, and nothing is held if the process dies.
 
 mod key;
+mod reserved;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -28,6 +29,7 @@ use uuid::Uuid;
 
 use self::key::MOST_KEY_CHARACTERS;
 pub use self::key::{Fingerprint, IdempotencyKey, Scope};
+pub use self::reserved::{give_up, hold};
 use crate::database::{Database, DatabaseError, Statement, Transaction, milliseconds};
 
 /// What is kept of the head of a response. Not kept is what belongs to one

@@ -10,13 +10,11 @@ use service_kit::idempotency::{
     Begun, Fingerprint, Idempotency, IdempotencyKey, Reservation, Scope, StoredResponse,
 };
 use service_kit::identity::Caller;
-use service_kit::problem::chain;
 
 use super::admission::is_analysis_job;
 use super::error::ServeError;
 use super::state::Service;
 
-const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// For whom the gateway makes a request.
 pub const PRINCIPAL: HeaderName = HeaderName::from_static("aisaas-principal");
 /// The pod of an AnalysisJob that was killed after its upload is followed by
@@ -86,9 +84,7 @@ fn asked(
     extensions: &Extensions,
     route: &str,
 ) -> Result<Option<(Idempotency, Scope, IdempotencyKey)>, ServeError> {
-    let Some(key) = headers.get(KEY) else { return Ok(None) };
-    // What is not ASCII is no key.
-    let key = IdempotencyKey::parse(key.to_str().unwrap_or_default())?;
+    let Some(key) = IdempotencyKey::of(headers)? else { return Ok(None) };
     let caller = extensions.get::<Caller>();
     let principal = match (headers.get(PRINCIPAL), caller) {
         (Some(principal), _) => principal.to_str().unwrap_or_default(),
@@ -101,15 +97,6 @@ fn asked(
         service.idempotency.clone()
     };
     Ok(Some((keys, Scope::new(principal, route), key)))
-}
-
-/// A request that was refused had no effect: it can be made again at once.
-pub async fn give_up(reservation: Option<Reservation>) {
-    if let Some(reservation) = reservation
-        && let Err(error) = reservation.abandon().await
-    {
-        tracing::warn!(error = %chain(&error), "An Idempotency-Key stays reserved until its lease lapses.");
-    }
 }
 
 /// What was answered, once more.

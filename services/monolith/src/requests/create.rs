@@ -1,6 +1,5 @@
 //! `POST /v1/requests`: storing what is asked for, and waiting a while for the end.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use service_kit::Problem;
 use service_kit::database::{Transaction, now_milliseconds};
 use service_kit::extract::Json;
 use service_kit::idempotency::{
-    Begun, Fingerprint, IdempotencyError, IdempotencyKey, Reservation, Scope, StoredResponse,
+    Begun, Fingerprint, IdempotencyError, IdempotencyKey, Reservation, Scope, StoredResponse, give_up, hold,
 };
 use service_kit::prefer::{PREFERENCE_APPLIED, Preference};
 use service_kit::problem::ProblemBody;
@@ -30,9 +29,6 @@ use crate::gateway::Gateway;
 use crate::problems;
 
 const ROUTE: &str = "POST /v1/requests";
-/// How often a key is held anew: some times before it would be free again.
-const RENEWAL: Duration = Duration::from_secs(30);
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// Make a request
@@ -88,15 +84,12 @@ pub async fn create(
         }
     };
     let new = New { order, created_by: principal.id, trace };
-    // Both go on at once: what the one waits for, such as its turn to write, the other may have.
-    let completed = tokio::select! {
-        completed = new.complete(&gateway, form) => completed,
-        never = renewed(reservation.as_ref()) => match never {},
-    };
+    // For as long as its files come, a repeat must not begin it again.
+    let completed = hold(reservation.as_ref(), new.complete(&gateway, form)).await;
     let accepted = match completed {
         Ok(request) => accept(&gateway, &request, reservation).await.map(|()| request.id),
         Err(problem) => {
-            abandon(reservation).await;
+            give_up(reservation).await;
             Err(problem)
         }
     };
@@ -153,7 +146,7 @@ async fn accept(
     let mut transaction = gateway.database.begin().await.map_err(problems::database)?;
     if let Err(problem) = enqueue(gateway, &mut transaction, request).await {
         drop(transaction);
-        abandon(reservation).await;
+        give_up(reservation).await;
         return Err(problem);
     }
     if let Some(reservation) = reservation {
@@ -174,28 +167,6 @@ async fn enqueue(gateway: &Gateway, transaction: &mut Transaction, request: &Sto
     Ok(())
 }
 
-/// Holds the key of a request for as long as its files come: a repeat must not
-/// begin it again. That it was lost is found out when the request is stored.
-async fn renewed(reservation: Option<&Reservation>) -> Infallible {
-    let Some(reservation) = reservation else { return std::future::pending().await };
-    loop {
-        tokio::time::sleep(RENEWAL).await;
-        if let Err(error) = reservation.renew().await {
-            let error = service_kit::problem::chain(&error);
-            tracing::warn!(error, "An idempotency key cannot be held at present.");
-        }
-    }
-}
-
-/// Nothing has come of a request: it may be mended, and sent again under the same key.
-async fn abandon(reservation: Option<Reservation>) {
-    if let Some(reservation) = reservation
-        && let Err(error) = reservation.abandon().await
-    {
-        tracing::debug!(%error, "An idempotency key is held for longer than it has to be.");
-    }
-}
-
 /// Whether the request was made before, if it has a key that tells.
 async fn begin(
     gateway: &Gateway,
@@ -203,13 +174,12 @@ async fn begin(
     headers: &HeaderMap,
     order: &Order,
 ) -> Result<Option<Begun>, Problem> {
-    let Some(key) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
-    let key = key.to_str().map_err(|_| IdempotencyError::InvalidKey).and_then(IdempotencyKey::parse);
+    let Some(key) = IdempotencyKey::of(headers).map_err(refused)? else { return Ok(None) };
     let scope = Scope::new(&principal.id, ROUTE);
     // Of files it is not known before they have come; the name of each is in the order or it is not.
     let asked = serde_json::to_vec(order).map_err(|error| Problem::internal(&error))?;
     let fingerprint = Fingerprint::new(&[ROUTE.as_bytes(), &asked]);
-    let begun = gateway.requests.idempotency.begin(&scope, &key.map_err(refused)?, &fingerprint).await;
+    let begun = gateway.requests.idempotency.begin(&scope, &key, &fingerprint).await;
     Ok(Some(begun.map_err(refused)?))
 }
 

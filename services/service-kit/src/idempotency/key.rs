@@ -1,5 +1,6 @@
 use std::fmt;
 
+use axum::http::{HeaderMap, HeaderName};
 use sha2::{Digest, Sha256};
 
 use super::IdempotencyError;
@@ -7,11 +8,24 @@ use super::IdempotencyError;
 /// Most characters of a key.
 pub(super) const MOST_KEY_CHARACTERS: usize = 255;
 
+/// The header with the key.
+const HEADER: HeaderName = HeaderName::from_static("idempotency-key");
+
 /// A key as a sender gave it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdempotencyKey(pub(super) String);
 
 impl IdempotencyKey {
+    /// The key of a request, if it has one.
+    ///
+    /// # Errors
+    /// [`IdempotencyError::InvalidKey`] if what it has is none.
+    pub fn of(headers: &HeaderMap) -> Result<Option<Self>, IdempotencyError> {
+        let Some(value) = headers.get(HEADER) else { return Ok(None) };
+        // What is not ASCII is no key.
+        Self::parse(value.to_str().unwrap_or_default()).map(Some)
+    }
+
     /// Reads the value of the header: a string in double quotes, or, as many
     /// clients send it, without them.
     ///
@@ -70,6 +84,8 @@ fn digest(parts: &[&[u8]]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderValue;
+
     use super::*;
 
     #[test]
@@ -81,6 +97,18 @@ mod tests {
         for value in ["", "\"\"", "\"", "a\"b", "a\\b", "a\nb", "é", &"k".repeat(256)] {
             assert_eq!(parse(value), None, "{value}");
         }
+    }
+
+    #[test]
+    fn a_request_need_not_have_a_key() {
+        let of = |value: &[u8]| {
+            let value = HeaderValue::from_bytes(value).unwrap();
+            IdempotencyKey::of(&HeaderMap::from_iter([(HEADER, value)]))
+        };
+        assert!(matches!(IdempotencyKey::of(&HeaderMap::new()), Ok(None)));
+        assert!(matches!(of(b"\"k\""), Ok(Some(IdempotencyKey(key))) if key == "k"));
+        assert!(matches!(of(b""), Err(IdempotencyError::InvalidKey)));
+        assert!(matches!(of("\u{e9}".as_bytes()), Err(IdempotencyError::InvalidKey)));
     }
 
     #[test]

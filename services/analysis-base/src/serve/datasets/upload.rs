@@ -4,7 +4,6 @@
 //!   body ─▶ object (garbage until …) ─▶ inspected ─▶ one transaction: a version refers to it
 //! ```
 
-use std::convert::Infallible;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -19,7 +18,7 @@ use serde::Deserialize;
 use service_kit::Problem;
 use service_kit::database::{Transaction, now_milliseconds};
 use service_kit::extract::{Path, Query};
-use service_kit::idempotency::{Reservation, StoredResponse};
+use service_kit::idempotency::{Reservation, StoredResponse, give_up, hold};
 use service_kit::objects::Written;
 use service_kit::problem::ProblemBody;
 use tracing::Instrument;
@@ -41,8 +40,6 @@ const SILENCE: Duration = Duration::from_secs(60);
 const LONGEST: Duration = Duration::from_secs(25 * 60 * 60);
 /// So much is taken in of data that are refused.
 const DRAIN_BYTES: u64 = 1 << 20;
-/// How often it is said that an upload with an `Idempotency-Key` goes on.
-const RENEW: Duration = Duration::from_secs(30);
 
 /// How the data are read.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -205,11 +202,7 @@ async fn receive(
     waiting: &Weak<()>,
 ) -> Result<Response, ServeError> {
     let working = receive_version(service, incoming, body);
-    let received = match &reservation {
-        Some(reservation) => hold(reservation, working).await,
-        None => working.await,
-    };
-    let published = match received {
+    let published = match hold(reservation.as_ref(), working).await {
         // Who was told that it failed sends it again, and without a key that
         // would be another version.
         Ok(new) if reservation.is_none() && waiting.strong_count() == 0 => {
@@ -227,28 +220,9 @@ async fn receive(
         Err(error) => Err(error),
     };
     if published.is_err() {
-        idempotent::give_up(reservation).await;
+        give_up(reservation).await;
     }
     published
-}
-
-/// Keeps the reservation while the work goes on. The work is not held up by
-/// that: it may be about to give back what the renewal waits for.
-async fn hold<T>(reservation: &Reservation, working: impl Future<Output = T>) -> T {
-    tokio::select! {
-        done = working => done,
-        never = renew(reservation) => match never {},
-    }
-}
-
-async fn renew(reservation: &Reservation) -> Infallible {
-    loop {
-        tokio::time::sleep(RENEW).await;
-        if let Err(error) = reservation.renew().await {
-            // If somebody else has it by now, the end of the work fails.
-            tracing::warn!(error = %service_kit::problem::chain(&error), "A reservation is not renewed.");
-        }
-    }
 }
 
 /// Receives data up to where they can become a version.
