@@ -36,7 +36,6 @@ use kube::runtime::{Controller, WatchStreamExt, controller, watcher};
 
 pub use error::{Error, Rejection};
 
-use crate::children::Owner;
 use crate::context::Context;
 use crate::labels;
 use crate::metrics::Kind;
@@ -108,8 +107,8 @@ pub async fn run(
     });
 
     Controller::for_stream(objects, reader)
-        .reconcile_on(jobs.map(|owner| object_reference(&owner)))
-        .reconcile_on(pods.map(|owner| object_reference(&owner)))
+        .reconcile_on(jobs.map(|owner| watches::owner::<Guarded>(&owner)))
+        .reconcile_on(pods.map(|owner| watches::owner::<Guarded>(&owner)))
         .reconcile_on(
             platforms.flat_map(move |changed| stream::iter(users_of_datasets(&known, &changed.namespace))),
         )
@@ -118,7 +117,7 @@ pub async fn run(
         .run(reconcile, error_policy, Arc::new(context))
         .for_each(|result| async move {
             if let Err(error) = result {
-                report(&error);
+                watches::report("AnalysisJobs", &error);
             }
         })
         .await;
@@ -126,10 +125,6 @@ pub async fn run(
 
 fn children_config() -> watcher::Config {
     watcher::Config::default().labels(&labels::analysis_job_selector()).page_size(100)
-}
-
-fn object_reference(owner: &Owner) -> ObjectRef<Guarded> {
-    ObjectRef::new(&owner.name).within(&owner.namespace)
 }
 
 /// The AnalysisJobs of a namespace that may wait for one of its Platforms.
@@ -143,17 +138,6 @@ fn users_of_datasets(known: &Store<Guarded>, namespace: &str) -> Vec<ObjectRef<G
         .filter(|job| job.spec.uses_datasets() && !has_ended(job))
         .map(|job| ObjectRef::new(&job.name_any()).within(namespace))
         .collect()
-}
-
-/// Errors of reconciles were logged where they arose; what is left are those
-/// of the controller itself. An object that is gone is none of them.
-fn report(error: &controller::Error<Error, watcher::Error>) {
-    match error {
-        controller::Error::ObjectNotFound(_) | controller::Error::ReconcilerFailed(..) => {}
-        other => {
-            tracing::warn!(error = %other, "The controller of AnalysisJobs was interrupted and goes on.");
-        }
-    }
 }
 
 async fn reconcile(guarded: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Error> {

@@ -34,13 +34,12 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
-use kube::runtime::reflector::{ObjectRef, store};
+use kube::runtime::reflector::store;
 use kube::runtime::{Controller, controller, watcher};
 use tokio::sync::watch;
 
 pub use error::{Error, Rejection};
 
-use crate::children::Owner;
 use crate::context::{Context, WrittenStatuses};
 use crate::errors::chain;
 use crate::labels;
@@ -167,31 +166,16 @@ pub async fn run(
     });
 
     Controller::for_stream(objects, reader)
-        .reconcile_on(children.map(|owner| object_reference(&owner)))
+        .reconcile_on(children.map(|owner| watches::owner::<Guarded>(&owner)))
         .with_config(controller::Config::default().concurrency(concurrency))
         .graceful_shutdown_on(stopped)
         .run(reconcile, error_policy, Arc::new(context))
         .for_each(|result| async move {
             if let Err(error) = result {
-                report(&error);
+                watches::report("Platforms", &error);
             }
         })
         .await;
-}
-
-fn object_reference(owner: &Owner) -> ObjectRef<Guarded> {
-    ObjectRef::new(&owner.name).within(&owner.namespace)
-}
-
-/// Errors of reconciles were logged where they arose; what is left are those
-/// of the controller itself. An object that is gone is none of them.
-fn report(error: &controller::Error<Error, watcher::Error>) {
-    match error {
-        controller::Error::ObjectNotFound(_) | controller::Error::ReconcilerFailed(..) => {}
-        other => {
-            tracing::warn!(error = %other, "The controller of Platforms was interrupted and goes on.");
-        }
-    }
 }
 
 async fn reconcile(guarded: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Error> {

@@ -1,13 +1,16 @@
-//! Watching the objects that controllers reconcile.
+//! Watching the objects that controllers reconcile, and what becomes of that.
 
 use std::fmt::Debug;
 
 use futures::{Stream, StreamExt};
 use kube::core::{DeserializeGuard, NamespaceResourceScope};
+use kube::runtime::reflector::ObjectRef;
 use kube::runtime::reflector::store::Writer;
-use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates, watcher};
+use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, controller, predicates, watcher};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
+
+use crate::children::Owner;
 
 /// The objects of a kind in one namespace, or in all.
 pub fn scoped<K>(client: &Client, namespace: Option<&str>) -> Api<K>
@@ -45,4 +48,26 @@ where
             predicates::generation.combine(predicates::labels).combine(predicates::annotations),
             PredicateConfig::default(),
         )
+}
+
+/// The object that owns a child, for a controller.
+pub fn owner<K>(owner: &Owner) -> ObjectRef<K>
+where
+    K: Resource<DynamicType = ()>,
+{
+    ObjectRef::new(&owner.name).within(&owner.namespace)
+}
+
+/// Errors of reconciles were logged where they arose; what is left are those
+/// of the controller itself. An object that is gone is none of them.
+pub fn report<E>(kinds: &str, error: &controller::Error<E, watcher::Error>)
+where
+    E: std::error::Error + 'static,
+{
+    match error {
+        controller::Error::ObjectNotFound(_) | controller::Error::ReconcilerFailed(..) => {}
+        other => {
+            tracing::warn!(error = %other, "The controller of {kinds} was interrupted and goes on.");
+        }
+    }
 }
