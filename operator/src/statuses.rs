@@ -2,15 +2,22 @@
 
 use std::fmt::Debug;
 
-use kube::api::{ObjectMeta, PartialObjectMeta, Patch, PatchParams};
-use kube::core::NamespaceResourceScope;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{ApiResource, DynamicObject, ObjectMeta, PartialObjectMeta, Patch, PatchParams};
+use kube::core::error_boundary::InvalidObject;
+use kube::core::{NamespaceResourceScope, PartialObjectMetaExt};
+use kube::runtime::events::EventType;
 use kube::{Api, Resource};
 use serde::Serialize;
 use serde_json::json;
 
+use crate::conditions::{self, Desired};
 use crate::context::{Context, WrittenStatuses};
 use crate::labels;
 use crate::metrics::ApiWrite;
+
+/// Reason of an object that cannot be read.
+const UNREADABLE: &str = "Unreadable";
 
 /// Writes the status of an object of the kind `K`, and remembers it in
 /// `written`. False if the object is gone: there is nothing to write to.
@@ -51,4 +58,64 @@ where
         status.clone(),
     );
     Ok(true)
+}
+
+/// Why an object is not told that it cannot be read.
+#[derive(Debug)]
+pub enum Untold {
+    /// The API server has not said what its status is.
+    Read(kube::Error),
+    /// The status was not written.
+    Write(kube::Error),
+}
+
+/// Writes to an object of the kind `K` that cannot be read that it cannot: in
+/// the conditions of these types, which do not hold. What else its status says
+/// is kept; of one that has ended, all of it.
+///
+/// # Errors
+/// Those of the API server.
+pub async fn report_unreadable<K>(
+    invalid: &InvalidObject,
+    types: &[&'static str],
+    context: &Context,
+) -> Result<(), Untold>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+{
+    let metadata = &invalid.metadata;
+    let namespace = metadata.namespace.as_deref().unwrap_or_default();
+    let name = metadata.name.as_deref().unwrap_or_default();
+    let kind = ApiResource::erase::<K>(&());
+    let objects: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), namespace, &kind);
+    let Some(found) = objects.get_opt(name).await.map_err(Untold::Read)? else {
+        return Ok(());
+    };
+    let status = &found.data["status"];
+    let generation = found.metadata.generation;
+    let is_told = status["conditions"].as_array().into_iter().flatten().any(|condition| {
+        condition["reason"] == UNREADABLE && condition["observedGeneration"].as_i64() == generation
+    });
+    if is_told || !status["completionTime"].is_null() || found.metadata.uid != metadata.uid {
+        return Ok(());
+    }
+    let message = format!("The object cannot be read: {}", invalid.error);
+    let desired = types.iter().map(|&condition_type| Desired {
+        condition_type,
+        holds: false,
+        reason: UNREADABLE.to_owned(),
+        message: message.clone(),
+    });
+    let conditions = conditions::merge(&[], desired.collect(), generation, Timestamp::now());
+    let body = json!({
+        "metadata": { "resourceVersion": found.metadata.resource_version },
+        "status": { "conditions": conditions, "observedGeneration": generation },
+    });
+    context.metrics.wrote(ApiWrite::ApplyStatus);
+    let parameters =
+        PatchParams { field_manager: Some(labels::FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    objects.patch_status(name, &parameters, &Patch::Merge(&body)).await.map_err(Untold::Write)?;
+    let object: PartialObjectMeta<K> = metadata.clone().into_response_partial();
+    context.publish(&object, EventType::Warning, UNREADABLE, "Reconcile", &message).await;
+    Ok(())
 }

@@ -5,23 +5,14 @@ use crds::analysis::AnalysisJobStatus;
 use crds::{AnalysisJob, condition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
-use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
+use kube::ResourceExt;
 use kube::core::error_boundary::InvalidObject;
-use kube::core::{PartialObjectMeta, PartialObjectMetaExt};
-use kube::runtime::events::EventType;
-use kube::{Api, ResourceExt};
-use serde_json::json;
 
 use super::outcome::{Outcome, Stage};
 use super::{Error, Rejection, warn};
 use crate::conditions::{self, Desired};
 use crate::context::Context;
-use crate::labels;
-use crate::metrics::ApiWrite;
-use crate::statuses;
-
-/// Reason of an object that cannot be read.
-const UNREADABLE: &str = "Unreadable";
+use crate::statuses::{self, Untold};
 
 /// The status as it is, own writes included that the watch has not told of.
 #[must_use]
@@ -217,38 +208,15 @@ pub async fn report_error(
 /// # Errors
 /// Those of the API server.
 pub async fn report_unreadable(invalid: &InvalidObject, context: &Context) -> Result<(), Error> {
-    let metadata = &invalid.metadata;
-    let namespace = metadata.namespace.clone().unwrap_or_default();
-    let name = metadata.name.clone().unwrap_or_default();
-    let kind = ApiResource::erase::<AnalysisJob>(&());
-    let jobs: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), &namespace, &kind);
-    let read = |source| Error::ReadReference { kind: "AnalysisJob", name: name.clone(), source };
-    let Some(found) = jobs.get_opt(&name).await.map_err(read)? else {
-        return Ok(());
-    };
-    let status = &found.data["status"];
-    let generation = found.metadata.generation;
-    let is_told = status["conditions"].as_array().into_iter().flatten().any(|condition| {
-        condition["reason"] == UNREADABLE && condition["observedGeneration"].as_i64() == generation
-    });
-    if is_told || !status["completionTime"].is_null() || found.metadata.uid != metadata.uid {
-        return Ok(());
-    }
-    let message = format!("The object cannot be read: {}", invalid.error);
-    let desired = [condition::ACCEPTED, condition::READY, condition::COMPLETE]
-        .map(|condition_type| desired(condition_type, false, UNREADABLE, &message));
-    let conditions = conditions::merge(&[], desired.into(), generation, Timestamp::now());
-    let body = json!({
-        "metadata": { "resourceVersion": found.metadata.resource_version },
-        "status": { "conditions": conditions, "observedGeneration": generation },
-    });
-    context.metrics.wrote(ApiWrite::ApplyStatus);
-    let parameters =
-        PatchParams { field_manager: Some(labels::FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    jobs.patch_status(&name, &parameters, &Patch::Merge(&body)).await.map_err(Error::ApplyStatus)?;
-    let object: PartialObjectMeta<AnalysisJob> = metadata.clone().into_response_partial();
-    context.publish(&object, EventType::Warning, UNREADABLE, "Reconcile", &message).await;
-    Ok(())
+    let types = [condition::ACCEPTED, condition::READY, condition::COMPLETE];
+    let told = statuses::report_unreadable::<AnalysisJob>(invalid, &types, context).await;
+    told.map_err(|untold| match untold {
+        Untold::Read(source) => {
+            let name = invalid.metadata.name.clone().unwrap_or_default();
+            Error::ReadReference { kind: "AnalysisJob", name, source }
+        }
+        Untold::Write(source) => Error::ApplyStatus(source),
+    })
 }
 
 /// Writes a status if it differs. Returns whether it did.

@@ -5,12 +5,9 @@ use crds::platform::{PlatformStatus, ServiceStatus};
 use crds::{Platform, condition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
+use kube::ResourceExt;
 use kube::core::error_boundary::InvalidObject;
-use kube::core::{PartialObjectMeta, PartialObjectMetaExt};
 use kube::runtime::events::EventType;
-use kube::{Api, ResourceExt};
-use serde_json::json;
 
 use super::dereference::admin_key_name;
 use super::outcome::{Outcome, PENDING, SECRET_UNREADABLE, SUSPENDED};
@@ -19,11 +16,7 @@ use crate::conditions::{self, Desired, find};
 use crate::context::Context;
 use crate::errors::chain;
 use crate::labels;
-use crate::metrics::ApiWrite;
-use crate::statuses;
-
-/// Reason of an object that cannot be read.
-const UNREADABLE: &str = "Unreadable";
+use crate::statuses::{self, Untold};
 
 /// The status as it is, own writes included that the watch has not told of.
 #[must_use]
@@ -237,37 +230,15 @@ fn replaced(
 /// # Errors
 /// Those of the API server.
 pub async fn report_unreadable(invalid: &InvalidObject, context: &Context) -> Result<(), Error> {
-    let metadata = &invalid.metadata;
-    let namespace = metadata.namespace.clone().unwrap_or_default();
-    let name = metadata.name.clone().unwrap_or_default();
-    let kind = ApiResource::erase::<Platform>(&());
-    let platforms: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), &namespace, &kind);
-    let read = |source| Error::ReadReference { kind: "Platform", name: name.clone(), source };
-    let Some(found) = platforms.get_opt(&name).await.map_err(read)? else {
-        return Ok(());
-    };
-    let generation = found.metadata.generation;
-    let is_told = found.data["status"]["conditions"].as_array().into_iter().flatten().any(|condition| {
-        condition["reason"] == UNREADABLE && condition["observedGeneration"].as_i64() == generation
-    });
-    if is_told || found.metadata.uid != metadata.uid {
-        return Ok(());
-    }
-    let message = format!("The object cannot be read: {}", invalid.error);
-    let desired = [condition::ACCEPTED, condition::READY]
-        .map(|condition_type| desired(condition_type, false, UNREADABLE, &message));
-    let conditions = conditions::merge(&[], desired.into(), generation, Timestamp::now());
-    let body = json!({
-        "metadata": { "resourceVersion": found.metadata.resource_version },
-        "status": { "conditions": conditions, "observedGeneration": generation },
-    });
-    context.metrics.wrote(ApiWrite::ApplyStatus);
-    let parameters =
-        PatchParams { field_manager: Some(labels::FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    platforms.patch_status(&name, &parameters, &Patch::Merge(&body)).await.map_err(Error::ApplyStatus)?;
-    let object: PartialObjectMeta<Platform> = metadata.clone().into_response_partial();
-    context.publish(&object, EventType::Warning, UNREADABLE, "Reconcile", &message).await;
-    Ok(())
+    let types = [condition::ACCEPTED, condition::READY];
+    let told = statuses::report_unreadable::<Platform>(invalid, &types, context).await;
+    told.map_err(|untold| match untold {
+        Untold::Read(source) => {
+            let name = invalid.metadata.name.clone().unwrap_or_default();
+            Error::ReadReference { kind: "Platform", name, source }
+        }
+        Untold::Write(source) => Error::ApplyStatus(source),
+    })
 }
 
 /// Writes a status if it differs. Returns whether it did.
