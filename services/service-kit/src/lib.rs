@@ -6,10 +6,10 @@
 //!   identity      who calls                    client         calling another service
 //!   spans         what is done, for a collector of OpenTelemetry
 //!   problem       errors (RFC 9457)            extract        extractors that answer with them
-//!   paging        lists, a page at a time    prefer         how long a client waits (RFC 7240)
+//!   paging        lists, a page at a time      prefer         how long a client waits (RFC 7240)
 //!   configuration what the operator says, reloaded without a restart
 //!   database      SQLite or PostgreSQL         objects        a folder or S3
-//!   addresses     which ones are public      changes        waking who waits for something
+//!   addresses     which ones are public        changes        waking who waits for something
 //!   queue         work that must not be lost   idempotency    requests that must not be done twice
 //! ```
 
