@@ -145,7 +145,7 @@ async fn one_is_shown_with_all_that_is_known_of_it() {
 async fn nothing_is_asked_of_the_api_server_that_is_no_name() {
     let api_server = ApiServer::start().await;
     let server = showing(&api_server);
-    for name in ["..%2Fpods", "a%2Fstatus", "Penguins", "a%3Fwatch=true", "-a", "%00", &"a".repeat(300)] {
+    for name in ["..%2Fpods", "a%2Fstatus", "Penguins", "a%3Fwatch=true", "-a", &"a".repeat(300)] {
         server.get(&format!("/v1/analysis-jobs/{name}")).await.problem(404);
         server.get(&format!("/v1/analysis-jobs/{name}/result")).await.problem(404);
         server.get(&format!("/v1/analysis-jobs/{name}/charts/c")).await.problem(404);

@@ -9,7 +9,7 @@ use service_kit::database::{Database, Dialect};
 use service_kit::queue::{Job, JobFailure, Queue, QueueError, QueueSettings, WorkerSettings};
 use tokio::sync::Notify;
 
-use crate::nats::{NatsServer, Replica, Service};
+use crate::nats::{Replica, Service};
 use crate::place::{Place, eventually};
 use crate::queues::{Working, job, quick, unfinished};
 
@@ -42,7 +42,7 @@ async fn of_another_process(place: &Place, database: &Database) -> Database {
 
 async fn nats_hands_each_job_to_one_worker(place: Place) {
     const JOBS: usize = 200;
-    let service = Service::of(&NatsServer::shared());
+    let service = Service::of_shared();
     let database = place.open().await;
     let other = of_another_process(&place, &database).await;
     let replicas = [service.replica(), service.replica()];
@@ -79,7 +79,7 @@ async fn nats_hands_each_job_to_one_worker(place: Place) {
 }
 
 async fn a_job_of_a_dead_worker_is_handed_to_another(place: Place) {
-    let service = Service::of(&NatsServer::shared());
+    let service = Service::of_shared();
     let database = place.open().await;
     let replicas = [service.replica(), service.replica()];
     let settings = WorkerSettings { lease: Duration::from_secs(2), ..patient() };
@@ -124,7 +124,7 @@ async fn a_job_of_a_dead_worker_is_handed_to_another(place: Place) {
 }
 
 async fn a_job_that_fails_is_handed_out_again_dies_and_is_revived(place: Place) {
-    let service = Service::of(&NatsServer::shared());
+    let service = Service::of_shared();
     let database = place.open().await;
     let replica = service.replica();
     let queue = queue_of(&database, &replica);

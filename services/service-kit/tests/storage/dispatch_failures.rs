@@ -125,8 +125,7 @@ async fn a_server_that_starts_later_is_used_from_then_on() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_stream_that_a_person_deletes_is_made_again() {
-    let server = NatsServer::shared();
-    let service = Service::of(&server);
+    let service = Service::of_shared();
     let replica = service.replica();
     let place = Place::sqlite();
     let database = place.open().await;
@@ -135,7 +134,7 @@ async fn a_stream_that_a_person_deletes_is_made_again() {
     until_up(&replica).await;
     // It is there when its turn comes.
     queue.enqueue_alone(&job(1).after(Duration::from_secs(5))).await.expect("enqueue");
-    let person = jetstream::new(async_nats::connect(server.url()).await.expect("connect"));
+    let person = jetstream::new(async_nats::connect(service.url.as_str()).await.expect("connect"));
     eventually("the stream has the job", async || messages(&person, &service).await == 1).await;
 
     person.delete_stream(service.stream()).await.expect("delete the stream");
@@ -151,8 +150,7 @@ async fn a_stream_that_a_person_deletes_is_made_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn what_a_person_removes_from_the_stream_is_found_in_the_database() {
-    let server = NatsServer::shared();
-    let service = Service::of(&server);
+    let service = Service::of_shared();
     let replica = service.replica();
     let place = Place::sqlite();
     let database = place.open().await;
@@ -161,7 +159,7 @@ async fn what_a_person_removes_from_the_stream_is_found_in_the_database() {
     let worker = Working::start(&queue, settings, |_| async { Ok(()) });
     until_up(&replica).await;
     queue.enqueue_alone(&job(1).after(Duration::from_secs(4))).await.expect("enqueue");
-    let person = jetstream::new(async_nats::connect(server.url()).await.expect("connect"));
+    let person = jetstream::new(async_nats::connect(service.url.as_str()).await.expect("connect"));
     eventually("the stream has the job", async || messages(&person, &service).await == 1).await;
     let stream = person.get_stream(service.stream()).await.expect("the stream");
     stream.purge().await.expect("empty the stream");

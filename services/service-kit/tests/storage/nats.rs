@@ -30,7 +30,7 @@ pub struct NatsServer {
 }
 
 impl NatsServer {
-    pub fn shared() -> Arc<Self> {
+    fn shared() -> Arc<Self> {
         let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(server) = shared.upgrade() {
             return server;
@@ -115,14 +115,23 @@ fn program() -> PathBuf {
 /// A service that uses a server. Its replicas share the subject.
 #[derive(Clone, Debug)]
 pub struct Service {
-    url: String,
+    pub url: String,
     pub subject: String,
     credentials: Option<PathBuf>,
+    /// Runs for as long as somebody holds it.
+    _server: Option<Arc<NatsServer>>,
 }
 
 impl Service {
     pub fn of(server: &NatsServer) -> Self {
-        Self { url: server.url(), subject: format!("test.{}", Uuid::now_v7().simple()), credentials: None }
+        let subject = format!("test.{}", Uuid::now_v7().simple());
+        Self { url: server.url(), subject, credentials: None, _server: None }
+    }
+
+    /// One at the server that tests share.
+    pub fn of_shared() -> Self {
+        let server = NatsServer::shared();
+        Self { _server: Some(Arc::clone(&server)), ..Self::of(&server) }
     }
 
     pub fn with_credentials(self, folder: PathBuf) -> Self {
