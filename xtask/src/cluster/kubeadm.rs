@@ -21,8 +21,8 @@ pub(crate) const SETTINGS: &[&str] = &[CONFIG, PROXY];
 
 /// Writes certificates, kubeconfigs, static pods and the kubelet's settings.
 pub(crate) fn prepare(paths: &Paths, record: &mut Record) -> Result<()> {
-    state::claim(Path::new(KUBERNETES_FOLDER))?;
-    state::claim(Path::new(KUBELET_FOLDER))?;
+    state::claim(Path::new(KUBERNETES_FOLDER), paths)?;
+    state::claim(Path::new(KUBELET_FOLDER), paths)?;
     let config = config(paths)?;
     for phase in ["certs all", "kubeconfig all", "kubelet-start", "control-plane all", "etcd local"] {
         kubeadm(paths)?

@@ -129,10 +129,10 @@ pub(crate) fn boot() -> String {
 }
 
 /// Takes a folder outside of the state folder, unless somebody else uses it.
-pub(crate) fn claim(folder: &Path) -> Result<()> {
+pub(crate) fn claim(folder: &Path, paths: &Paths) -> Result<()> {
     let mark = folder.join(MARK);
     if mark.exists() {
-        return Ok(());
+        return mark_as(&mark, paths);
     }
     let used = fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
     if used {
@@ -143,10 +143,42 @@ pub(crate) fn claim(folder: &Path) -> Result<()> {
         );
     }
     fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
-    fs::write(&mark, "").with_context(|| format!("marking {}", folder.display()))
+    mark_as(&mark, paths)
 }
 
-/// Whether a folder was taken by this node.
+fn mark_as(mark: &Path, paths: &Paths) -> Result<()> {
+    fs::write(mark, paths.state.as_os_str().as_encoded_bytes())
+        .with_context(|| format!("writing {}", mark.display()))
+}
+
+/// Whether a folder was taken by a node of this project.
 pub(crate) fn claimed(folder: &Path) -> bool {
     folder.join(MARK).exists()
+}
+
+/// Whether what is in a folder belongs to the node with this state, and not to
+/// one with another state folder that was made later.
+pub(crate) fn is_of(folder: &Path, paths: &Paths) -> bool {
+    fs::read(folder.join(MARK)).is_ok_and(|state| state == paths.state.as_os_str().as_encoded_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_belongs_to_the_node_that_took_it_last() {
+        let folder = std::env::temp_dir().join(format!("ai-saas-platform-claim-{}", std::process::id()));
+        let node = |state: &str| Paths { state: PathBuf::from(state), run: PathBuf::from("/run/nothing") };
+        assert!(!is_of(&folder, &node("/one")) && !claimed(&folder));
+        claim(&folder, &node("/one")).unwrap();
+        assert!(is_of(&folder, &node("/one")) && !is_of(&folder, &node("/two")));
+        claim(&folder, &node("/two")).unwrap();
+        assert!(is_of(&folder, &node("/two")) && !is_of(&folder, &node("/one")) && claimed(&folder));
+        fs::remove_file(folder.join(MARK)).unwrap();
+        fs::write(folder.join("other"), "").unwrap();
+        let error = claim(&folder, &node("/one")).unwrap_err().to_string();
+        fs::remove_dir_all(&folder).unwrap();
+        assert!(error.contains("in use by another"), "{error}");
+    }
 }

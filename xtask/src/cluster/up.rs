@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::state::{KUBELET_FOLDER, KUBERNETES_FOLDER, Paths, Record, boot, claimed};
+use super::state::{KUBELET_FOLDER, KUBERNETES_FOLDER, Paths, Record, boot, is_of};
 use super::{addons, cgroups, containerd, daemon, down, images, kubeadm, kwok, network};
 use crate::cache::{self, Key};
 use crate::go_modules;
@@ -54,7 +54,7 @@ pub(crate) fn up(options: Options) -> Result<()> {
     steps.next("images of the node");
     let archives = images::build()?;
 
-    if let Some(reason) = must_rebuild(&record, &fingerprint) {
+    if let Some(reason) = must_rebuild(&paths, &record, &fingerprint) {
         if paths.record().exists() {
             step::detail(&format!("starting afresh: {reason}"));
         }
@@ -141,15 +141,15 @@ fn healthy(paths: &Paths, record: &Record, fingerprint: &str) -> bool {
 }
 
 /// Why what is there cannot be used, if it cannot.
-fn must_rebuild(record: &Record, fingerprint: &str) -> Option<&'static str> {
+fn must_rebuild(paths: &Paths, record: &Record, fingerprint: &str) -> Option<&'static str> {
     if !record.initialised {
         Some("the node was not finished")
     } else if record.fingerprint != fingerprint {
         Some("the node was made with other versions or settings")
     } else if kubeadm::certificates_old(record) {
         Some("its certificates are about to expire")
-    } else if ![KUBERNETES_FOLDER, KUBELET_FOLDER].iter().all(|folder| claimed(Path::new(folder))) {
-        Some("parts of it were removed")
+    } else if ![KUBERNETES_FOLDER, KUBELET_FOLDER].iter().all(|folder| is_of(Path::new(folder), paths)) {
+        Some("parts of it were removed, or are another node's by now")
     } else {
         None
     }
