@@ -13,7 +13,7 @@ pub async fn works(folder: &Folder, door: &FrontDoor, joined: &Value) -> Result<
     let document = folder.write("for-the-generator.json", joined)?;
     let configuration = repository_argument("tests/tests/conformance/generated_client.yaml");
     let package = folder.argument("platform_client");
-    let generator = python::interpreter().await?.with_file_name("openapi-python-client");
+    let generator = python::TESTS.interpreter().await?.with_file_name("openapi-python-client");
     let mut arguments = vec!["generate", "--meta", "none", "--fail-on-warning", "--config", &configuration];
     arguments.extend(["--path", &document, "--output-path", &package]);
     run(generator.into_os_string(), &arguments, &[]).await?;

@@ -55,7 +55,7 @@ async fn tried(folder: &Folder, asked: &Asked<'_>) -> Result<()> {
     let here = repository_argument("tests/tests/conformance");
     let configuration = format!("{here}/schemathesis.toml");
     let authorization = format!("Authorization: Bearer {}", asked.token);
-    let program = python::interpreter().await?.with_file_name("schemathesis");
+    let program = python::TESTS.interpreter().await?.with_file_name("schemathesis");
     let arguments = [
         "--config-file",
         &configuration,
