@@ -1,16 +1,20 @@
 //! Extractors that answer with a [`Problem`] where those of axum answer with text.
 
+use std::fmt::Formatter;
+use std::marker::PhantomData;
+
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::problem::Problem;
 
-/// A JSON body, of a request or of a response.
+/// A JSON body, of a request or of a response. That of a request is an object.
 #[derive(Clone, Copy, Debug)]
 pub struct Json<T>(pub T);
 
@@ -31,9 +35,33 @@ where
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         match axum::Json::from_request(request, state).await {
-            Ok(axum::Json(value)) => Ok(Self(value)),
+            Ok(axum::Json(Object(value))) => Ok(Self(value)),
             Err(rejection) => Err(json_problem(&rejection)),
         }
+    }
+}
+
+/// A JSON object. What is derived for a struct takes an array of its fields as
+/// well, which no document says.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Members(PhantomData)).map(Self)
+    }
+}
+
+struct Members<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
+    type Value = T;
+
+    fn expecting(&self, formatter: &mut Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<T, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(members))
     }
 }
 
@@ -143,22 +171,26 @@ mod tests {
     use axum::body::Body;
     use axum::http::header;
 
-    async fn read(content_type: Option<&str>, body: &'static str) -> Result<Vec<i32>, Problem> {
+    async fn read(content_type: Option<&str>, body: &'static str) -> Result<HashMap<String, i32>, Problem> {
         let mut request = Request::builder().uri("/");
         if let Some(content_type) = content_type {
             request = request.header(header::CONTENT_TYPE, content_type);
         }
         let request = request.body(Body::from(body)).unwrap();
-        Json::<Vec<i32>>::from_request(request, &()).await.map(|Json(value)| value)
+        Json::<HashMap<String, i32>>::from_request(request, &()).await.map(|Json(value)| value)
     }
 
     #[tokio::test]
     async fn a_body_that_does_not_fit_is_told_from_one_that_cannot_be_read() {
-        assert_eq!(read(Some("application/json"), "[1]").await.unwrap(), [1]);
+        let read_well = read(Some("application/json"), "{\"a\": 1}").await.unwrap();
+        assert_eq!(read_well, HashMap::from([("a".to_owned(), 1)]));
         let status = async |content_type, body| read(content_type, body).await.unwrap_err().status.as_u16();
-        assert_eq!(status(None, "[1]").await, 415);
-        assert_eq!(status(Some("application/json"), "[1").await, 400);
-        assert_eq!(status(Some("application/json"), "[\"a\"]").await, 422);
+        assert_eq!(status(None, "{}").await, 415);
+        assert_eq!(status(Some("application/json"), "{\"a\": 1").await, 400);
+        assert_eq!(status(Some("application/json"), "{\"a\": \"b\"}").await, 422);
+        // Though a struct could be read from an array.
+        assert_eq!(status(Some("application/json"), "[1]").await, 422);
+        assert_eq!(status(Some("application/json"), "null").await, 422);
     }
 
     #[tokio::test]
@@ -177,8 +209,8 @@ mod tests {
 
     #[tokio::test]
     async fn the_place_of_a_mistake_is_told() {
-        let problem = read(Some("application/json"), "[1, \"a\"]").await.unwrap_err();
-        assert!(problem.detail.starts_with("The body does not fit: [1]: invalid type"), "{}", problem.detail);
+        let problem = read(Some("application/json"), "{\"a\": 1, \"b\": \"c\"}").await.unwrap_err();
+        assert!(problem.detail.starts_with("The body does not fit: b: invalid type"), "{}", problem.detail);
         assert!(problem.detail.contains("line 1 column"), "{}", problem.detail);
     }
 }

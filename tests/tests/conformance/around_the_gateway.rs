@@ -18,7 +18,8 @@ const TOKEN_LIFE: i64 = 600;
 
 /// All but what the gateway itself says.
 pub async fn is_refused(namespace: &Namespace, door: &FrontDoor) -> Result<()> {
-    let url = format!("http://{}/v1/datasets", cluster_ip(namespace, ANALYSIS_BASE).await?);
+    // Data sets are for pods of AnalysisJobs as well, whatever their account.
+    let url = format!("http://{}/v1/analyses", cluster_ip(namespace, ANALYSIS_BASE).await?);
     let account = account_of_the_gateway(namespace).await?;
     let service = audience(ANALYSIS_BASE, &namespace.name);
     let other = audience("platform-other-service", &namespace.name);

@@ -60,6 +60,7 @@ struct RequestsPage {
 #[into_params(parameter_in = Query)]
 struct Waiting {
     /// Seconds to wait for the end, more than 25 as 25; none if left out.
+    #[param(minimum = 0, format = "uint64")]
     wait: Option<u64>,
 }
 

@@ -85,10 +85,10 @@ pub(in crate::serve) const FORMATS: [(&str, Format); 5] = [
 #[into_params(parameter_in = Query)]
 pub(crate) struct Part {
     /// How many rows to pass over. Not for Parquet.
-    #[param(minimum = 0)]
+    #[param(minimum = 0, format = "uint64")]
     offset: Option<u64>,
     /// How many rows to give: for JSON up to 10,000, 1,000 if left out; otherwise all, if left out. Not for Parquet.
-    #[param(minimum = 0)]
+    #[param(minimum = 0, format = "uint64")]
     limit: Option<u64>,
 }
 

@@ -200,7 +200,7 @@ fn status_named(name: &str) -> Result<Status, Problem> {
 #[into_params(parameter_in = Query)]
 pub(crate) struct Wait {
     /// How many seconds to wait for the end, more than 25 as 25; not at all if left out.
-    #[param(minimum = 0)]
+    #[param(minimum = 0, format = "uint64")]
     wait: Option<u64>,
 }
 
