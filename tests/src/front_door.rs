@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use crds::{Platform, condition};
 use k8s_openapi::api::core::v1::{Secret, Service};
-use reqwest::{Method, RequestBuilder, Response};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
@@ -50,16 +50,19 @@ impl FrontDoor {
         Ok(door)
     }
 
-    /// Waits until the node passes on what is sent to the Service: it learns of
-    /// the pods of a Service a moment after the API server does.
+    /// Waits until the node passes on what is sent to the Services, that of the
+    /// gateway and those behind it: it learns of the pods of a Service a moment
+    /// after the API server does.
     async fn reached(&self) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            match self.without_key(&format!("{}/livez", self.url)).await {
-                Ok(_) => return Ok(()),
-                Err(error) if Instant::now() > deadline => return Err(error),
-                Err(_) => sleep(PAUSE).await,
-            }
+            let problem = match self.request(Method::GET, "/v1/datasets?limit=1").send().await {
+                Ok(response) if response.status() != StatusCode::SERVICE_UNAVAILABLE => return Ok(()),
+                Ok(response) => response.text().await?,
+                Err(error) => error.to_string(),
+            };
+            ensure!(Instant::now() < deadline, "the gateway is not reached: {problem}");
+            sleep(PAUSE).await;
         }
     }
 

@@ -336,7 +336,7 @@ impl Reader<'_> {
             Ok(_) => Ok(HttpRoutes::NotOurs),
             // Only of a kind that it knows does the API server say which object
             // it is that it does not have.
-            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(match status.details {
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(match status.details {
                 Some(details) if details.name == name => HttpRoutes::NotOurs,
                 _ => HttpRoutes::Unknown,
             }),

@@ -91,7 +91,7 @@ async fn until_nats_is_used(door: &FrontDoor, is_used: bool) -> Result<()> {
     let line = format!("monolith_queue_nats_up{{queue=\"requests\"}} {}", u8::from(is_used));
     let begun = Instant::now();
     loop {
-        let counters = door.without_key(&format!("{}/metrics", door.url)).await?.text().await?;
+        let counters = door.request(Method::GET, "/metrics").send().await?.text().await?;
         if counters.lines().any(|found| found == line) {
             return Ok(());
         }
