@@ -18,6 +18,8 @@ pub struct State {
     pub refusal: Option<&'static str>,
 }
 
+const NO_UPLOAD: &str = "<Error><Code>NoSuchUpload</Code><Message>There is no such upload</Message></Error>";
+
 #[derive(Clone, Debug)]
 pub struct Bucket {
     pub endpoint: String,
@@ -125,9 +127,11 @@ fn answer(state: &mut State, request: Request) -> Answer {
         ("PUT", Some(refusal)) => Answer::new(refusal, "<Error><Code>XMinioStorageFull</Code></Error>"),
         ("PUT", None) => {
             let (key, body) = (request.key, request.body);
-            match part {
-                Some(part) => state.uploads.entry(key).or_default().insert(part, body),
-                None => state.objects.insert(key, body),
+            match (part, state.uploads.get_mut(&key)) {
+                (Some(part), Some(parts)) => parts.insert(part, body),
+                // It was on its way when the upload was given up.
+                (Some(_), None) => return Answer::new("404 Not Found", NO_UPLOAD),
+                (None, _) => state.objects.insert(key, body),
             };
             Answer::new("200 OK", "")
         }
