@@ -1,19 +1,16 @@
 //! Which Platforms are accepted, and what is made of what is there already.
-#![expect(clippy::unwrap_used, reason = "tests say what they expect by panicking")]
 
 use std::sync::Arc;
 
 use ai_saas_platform_operator::platform::Rejection;
 use ai_saas_platform_operator::platform::children::{ChildState, ClaimState};
 use ai_saas_platform_operator::platform::dereference::{AdminKey, Observed, References, SecretState};
-use ai_saas_platform_operator::platform::issuer::Issuer;
 use ai_saas_platform_operator::platform::services::SERVICES;
-use ai_saas_platform_operator::platform::validate::{ValidatedPlatform, validate};
+use ai_saas_platform_operator::platform::validate::validate;
 use ai_saas_platform_operator::rules::Rules;
-use crds::Platform;
-use serde_json::json;
 
-const SMALLEST: &str = "{}";
+use crate::setup::{SMALLEST, observed, platform, validated};
+
 /// With its data outside of the cluster, and reached from there.
 const OUTSIDE: &str = r"
 exposure:
@@ -23,39 +20,6 @@ storage: {s3: {url: 's3://bucket/prefix/', secret: {name: store}}}
 database: {postgresql: {secret: {name: database, key: address}}}
 queue: {natsJetStream: {url: 'nats://nats:4222', secret: {name: nats}}}
 ";
-
-fn platform(spec: &str) -> Platform {
-    let spec: serde_json::Value = serde_yaml_ng::from_str(spec).unwrap();
-    let metadata = json!({
-        "name": "platform", "namespace": "demo", "generation": 1,
-        "uid": "5f0c8f0e-0000-4000-8000-000000000001",
-    });
-    serde_json::from_value(json!({
-        "apiVersion": "aisaas.dev/v1alpha1", "kind": "Platform", "metadata": metadata, "spec": spec,
-    }))
-    .unwrap()
-}
-
-fn observed() -> Observed {
-    let read = |digest: &str| Some(SecretState::Read(digest.to_owned()));
-    Observed {
-        references: References {
-            database_secret: read("d"),
-            objects_secret: read("o"),
-            queue_secret: read("q"),
-            issuer: Some(Arc::new(Issuer {
-                name: "https://kubernetes.default.svc".to_owned(),
-                keys: json!({ "keys": [{ "kty": "RSA", "kid": "1" }] }),
-            })),
-            ..References::default()
-        },
-        ..Observed::default()
-    }
-}
-
-fn validated(spec: &str, observed: &Observed) -> ValidatedPlatform {
-    validate(&platform(spec), observed, &Rules::default(), SERVICES).unwrap()
-}
 
 #[test]
 fn what_is_missing_is_named_with_what_to_do() {
@@ -96,7 +60,7 @@ fn rules_of_the_custom_resource_hold_in_reconcile_too() {
 
 #[test]
 fn the_address_is_that_by_which_the_gateway_is_reached() {
-    let url = |spec: &str| validated(spec, &observed()).url();
+    let url = |spec: &str| validated(&platform(spec), &observed()).url();
     assert_eq!(url(SMALLEST), "http://platform.demo.svc");
     assert_eq!(url(OUTSIDE), "https://ai.example.com");
     assert_eq!(url("exposure: {ingress: {host: ai.example.com}}"), "http://ai.example.com");
@@ -113,7 +77,7 @@ fn a_claim_keeps_its_storage_class_when_the_specification_ceases_to_name_one() {
         let child = ChildState { name: "platform-analysis-base-data".to_owned(), ..ChildState::default() };
         let claim = ClaimState { child, storage_class: present.map(str::to_owned), ..ClaimState::default() };
         let observed = Observed { claims: vec![Arc::new(claim)], ..observed() };
-        validated(spec, &observed).services[1].storage.claim.clone().unwrap().storage_class
+        validated(&platform(spec), &observed).services[1].storage.claim.clone().unwrap().storage_class
     };
     let moved = "database: {postgresql: {secret: {name: database, key: address}}}";
     assert_eq!(storage_class(moved, Some("fast")).as_deref(), Some("fast"));

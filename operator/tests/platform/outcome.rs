@@ -1,5 +1,4 @@
 //! What a Platform's status says, for every way that its services can go.
-#![expect(clippy::unwrap_used, reason = "tests say what they expect by panicking")]
 
 use std::sync::Arc;
 
@@ -11,24 +10,22 @@ use ai_saas_platform_operator::platform::children::{
 };
 use ai_saas_platform_operator::platform::dereference::{Observed, References, SecretState};
 use ai_saas_platform_operator::platform::outcome::outcome;
-use ai_saas_platform_operator::platform::services::SERVICES;
 use ai_saas_platform_operator::platform::status::{events, from_outcome};
-use ai_saas_platform_operator::platform::validate::validate;
-use ai_saas_platform_operator::rules::Rules;
 use crds::platform::PlatformStatus;
 use crds::{Platform, condition};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
 
+use crate::setup::{platform_named, validated};
+
 const NOT_READY: &str = "None of its pods is ready yet: they start, or wait for their database";
 
+/// One that has been changed since it was made: a status that gives its
+/// generation has not just assumed the first.
 fn platform(spec: &str) -> Platform {
-    let spec: serde_json::Value = serde_yaml_ng::from_str(spec).unwrap();
-    serde_json::from_value(json!({
-        "apiVersion": "aisaas.dev/v1alpha1", "kind": "Platform", "spec": spec,
-        "metadata": { "name": "p", "namespace": "demo", "uid": "u", "generation": 3 },
-    }))
-    .unwrap()
+    let mut platform = platform_named("p", spec);
+    platform.metadata.generation = Some(3);
+    platform
 }
 
 fn serving(name: &str) -> DeploymentState {
@@ -89,7 +86,7 @@ impl Case {
             references: self.references,
             ..Observed::default()
         };
-        let validated = validate(&platform, &observed, &Rules::default(), SERVICES).unwrap();
+        let validated = validated(&platform, &observed);
         let deployments = self.monolith.into_iter().chain([serving("p-analysis-base")]).map(Arc::new);
         let applied = Applied {
             deployments: deployments.collect(),
