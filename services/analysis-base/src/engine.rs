@@ -14,6 +14,12 @@ use url::Url;
 use crate::environment::Environment;
 use crate::failure::Failure;
 
+/// With so few cores, to hash one side of a join on one of them costs less than
+/// to hand the rows of both sides from core to core.
+const FEW_CORES: usize = 4;
+/// Most rows of a side that is hashed on one core: it takes some 0.2 s.
+const ONE_TABLE_ROWS: usize = 4_000_000;
+
 /// How tables are joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Joins {
@@ -80,6 +86,11 @@ impl Engine {
         options.execution.sort_spill_reservation_bytes =
             (self.environment.engine_memory_bytes() / (8 * cores)).clamp(512 << 10, 10 << 20);
         options.optimizer.prefer_hash_join = joins == Joins::Hashed;
+        if cores <= FEW_CORES {
+            options.optimizer.hash_join_single_partition_threshold =
+                self.environment.engine_memory_bytes() / 8;
+            options.optimizer.hash_join_single_partition_threshold_rows = ONE_TABLE_ROWS;
+        }
         let state = SessionStateBuilder::new()
             .with_config(config)
             .with_runtime_env(Arc::clone(&self.runtime))
