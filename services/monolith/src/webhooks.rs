@@ -68,7 +68,7 @@ pub async fn deliver(gateway: Arc<Gateway>, stop: impl Future<Output = ()> + Sen
 /// What has come of an attempt.
 enum Attempt {
     Delivered,
-    /// It may succeed later, at the earliest after this time.
+    /// It may succeed later, not before this time has passed, as the receiver says.
     Later(String, Option<Duration>),
     Never(String),
 }
@@ -91,18 +91,15 @@ async fn tell(gateway: &Gateway, job: &Job, request: &Stored) -> Result<(), JobF
         |error: service_kit::database::DatabaseError| JobFailure::again(service_kit::problem::chain(&error));
     let id = &request.id;
     let (Some(webhook), Some(state)) = (&request.order.webhook, &request.webhook) else { return Ok(()) };
-    let is_last = now_milliseconds() - job.created_at > milliseconds(GIVE_UP);
-    let attempt = match send(gateway, request, webhook).await {
-        Attempt::Later(error, _) if is_last => Attempt::Never(format!("{error} (tried for a day)")),
-        attempt => attempt,
+    let given_up = given_up(now_milliseconds() - job.created_at, job.attempt, job.max_attempts);
+    let attempt = match (send(gateway, request, webhook).await, given_up) {
+        (Attempt::Later(error, _), Some(tried)) => Attempt::Never(format!("{error} ({tried})")),
+        (attempt, _) => attempt,
     };
     let (outcome, status, error, result) = match attempt {
         Attempt::Delivered => (Delivery::Delivered, "delivered", None, Ok(())),
         Attempt::Later(error, after) => {
-            let failure = match after {
-                Some(after) => JobFailure::again_after(after, &error),
-                None => JobFailure::again(&error),
-            };
+            let failure = JobFailure::again_after(pause(after, job.attempt), &error);
             (Delivery::Postponed, "pending", Some(error), Err(failure))
         }
         Attempt::Never(error) => {
@@ -120,6 +117,22 @@ async fn tell(gateway: &Gateway, job: &Job, request: &Stored) -> Result<(), JobF
     };
     requests::save_webhook(&gateway.database, id, &state).await.map_err(again)?;
     result
+}
+
+/// Why there is no attempt after this one, if it fails: without a word of it
+/// here, the queue would bury the job and the request would wait for ever.
+fn given_up(age_milliseconds: i64, attempt: u32, max_attempts: u32) -> Option<String> {
+    if age_milliseconds > milliseconds(GIVE_UP) {
+        return Some("tried for a day".to_owned());
+    }
+    (attempt >= max_attempts).then(|| format!("tried {attempt} times"))
+}
+
+/// How long it is waited after a failed attempt. A receiver can ask for more
+/// time and not for less: one that always says 0 would be called without end.
+fn pause(asked: Option<Duration>, attempt: u32) -> Duration {
+    let usual = RETRIES.wait(attempt);
+    asked.map_or(usual, |asked| asked.min(LONGEST_RETRY_AFTER).max(usual))
 }
 
 async fn send(gateway: &Gateway, request: &Stored, webhook: &Webhook) -> Attempt {
@@ -198,8 +211,7 @@ fn judged(status: StatusCode, headers: &HeaderMap) -> Attempt {
         return Attempt::Never("the receiver answers with 410 Gone".to_owned());
     }
     let after = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-    let after = after.map(Duration::from_secs).map(|after| after.min(LONGEST_RETRY_AFTER));
-    Attempt::Later(format!("the receiver answers with {status}"), after)
+    Attempt::Later(format!("the receiver answers with {status}"), after.map(Duration::from_secs))
 }
 
 /// The end of a request as a CloudEvent 1.0, without what has come out of its
@@ -240,6 +252,24 @@ mod tests {
         let headers = HeaderMap::from_iter([(header::RETRY_AFTER, "30".parse().unwrap())]);
         let Attempt::Later(_, after) = judged(StatusCode::TOO_MANY_REQUESTS, &headers) else { panic!() };
         assert_eq!(after, Some(Duration::from_secs(30)));
+    }
+
+    #[test]
+    fn a_receiver_can_put_the_next_attempt_off_but_not_hurry_it() {
+        let seconds = Duration::from_secs;
+        assert!(pause(None, 1) >= seconds(1) && pause(None, 1) <= seconds(2));
+        assert!(pause(Some(Duration::ZERO), 1) >= seconds(1));
+        assert!(pause(Some(seconds(5)), 20) >= seconds(1800));
+        assert_eq!(pause(Some(seconds(90)), 1), seconds(90));
+        assert_eq!(pause(Some(seconds(u64::MAX)), 1), LONGEST_RETRY_AFTER);
+    }
+
+    #[test]
+    fn the_last_attempt_is_known_by_its_age_and_by_its_number() {
+        let day = milliseconds(GIVE_UP);
+        assert_eq!(given_up(day, MOST_ATTEMPTS - 1, MOST_ATTEMPTS), None);
+        assert_eq!(given_up(day + 1, 1, MOST_ATTEMPTS).as_deref(), Some("tried for a day"));
+        assert_eq!(given_up(0, MOST_ATTEMPTS, MOST_ATTEMPTS).as_deref(), Some("tried 200 times"));
     }
 
     #[test]

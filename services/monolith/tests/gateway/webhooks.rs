@@ -7,7 +7,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode as ReceiverStatus};
+use axum::http::{HeaderMap, StatusCode as ReceiverStatus, header};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -39,9 +40,14 @@ impl Receiver {
     }
 }
 
-async fn receive(State(receiver): State<Arc<Receiver>>, headers: HeaderMap, body: Bytes) -> ReceiverStatus {
+async fn receive(State(receiver): State<Arc<Receiver>>, headers: HeaderMap, body: Bytes) -> Response {
     receiver.got.lock().unwrap().push((headers, body));
-    receiver.answers.lock().unwrap().pop().unwrap_or(ReceiverStatus::NO_CONTENT)
+    let status = receiver.answers.lock().unwrap().pop().unwrap_or(ReceiverStatus::NO_CONTENT);
+    match status {
+        // It is in a hurry.
+        ReceiverStatus::SERVICE_UNAVAILABLE => (status, [(header::RETRY_AFTER, "0")]).into_response(),
+        status => status.into_response(),
+    }
 }
 
 async fn request_with_webhook(gateway: &Gateway, url: &str) -> String {
@@ -115,6 +121,24 @@ async fn a_receiver_that_is_gone_is_left_alone() {
     eventually("it is given up", async || webhook(&gateway, &location).await["status"] == "failed").await;
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(receiver.got.lock().unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_receiver_that_asks_to_be_called_at_once_is_not_called_without_end() {
+    let upstream = Upstream::start();
+    let gateway = Bench::new(&upstream).start();
+    let receiver = Arc::new(Receiver::default());
+    receiver.answers.lock().unwrap().extend([ReceiverStatus::SERVICE_UNAVAILABLE; 250]);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/hook", listener.local_addr().unwrap());
+    receiver.start(listener);
+    let location = request_with_webhook(&gateway, &url).await;
+    eventually("it was tried again", async || receiver.got.lock().unwrap().len() > 1).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    // The third attempt comes 2 s after the second one, the fourth 4 s after that.
+    let attempts = receiver.got.lock().unwrap().len();
+    assert!(attempts <= 3, "{attempts}");
+    assert_eq!(webhook(&gateway, &location).await["status"], "pending");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
