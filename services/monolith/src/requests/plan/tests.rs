@@ -87,6 +87,70 @@ fn questions_become_queries() {
     }
 }
 
+/// The query without its first word, and without quotes.
+fn measured(input: &str) -> Option<String> {
+    let sql = sql(input)?.replace('"', "");
+    sql.strip_prefix("SELECT ").map(str::to_owned)
+}
+
+#[test]
+fn what_is_least_comes_first_where_that_is_asked_for() {
+    for (input, expected) in [
+        (
+            "Which carrier has the minimum distance?",
+            "carrier, min(distance) AS minimum_distance FROM flights GROUP BY carrier \
+             ORDER BY minimum_distance ASC NULLS LAST LIMIT 100",
+        ),
+        (
+            "Which carrier has the minimum average distance?",
+            "carrier, avg(distance) AS average_distance FROM flights GROUP BY carrier \
+             ORDER BY average_distance ASC NULLS LAST LIMIT 100",
+        ),
+        (
+            "Which carrier has the fewest flights?",
+            "carrier, count(*) AS count FROM flights GROUP BY carrier ORDER BY count ASC NULLS LAST LIMIT 100",
+        ),
+        (
+            "What is the earliest day by origin?",
+            "origin, min(day) AS minimum_day FROM flights GROUP BY origin \
+             ORDER BY minimum_day ASC NULLS LAST LIMIT 100",
+        ),
+        (
+            "The bottom 3 origins by average distance",
+            "origin, avg(distance) AS average_distance FROM flights GROUP BY origin \
+             ORDER BY average_distance ASC NULLS LAST LIMIT 3",
+        ),
+        (
+            "Top 5 carriers with the lowest average distance",
+            "carrier, avg(distance) AS average_distance FROM flights GROUP BY carrier \
+             ORDER BY average_distance ASC NULLS LAST LIMIT 5",
+        ),
+        // The groups are compared by what is asked for first.
+        (
+            "average and minimum distance by carrier",
+            "carrier, avg(distance) AS average_distance, min(distance) AS minimum_distance FROM flights \
+             GROUP BY carrier ORDER BY average_distance DESC NULLS LAST LIMIT 100",
+        ),
+    ] {
+        assert_eq!(measured(input).as_deref(), Some(expected), "{input}");
+    }
+}
+
+#[test]
+fn one_point_in_time_is_found_by_what_is_measured_and_a_course_is_told_in_its_order() {
+    for (input, order) in [
+        ("Which day had the highest average distance?", "average_distance DESC NULLS LAST LIMIT 100"),
+        ("On which day was the shortest distance flown?", "minimum_distance ASC NULLS LAST LIMIT 100"),
+        ("Which day had the most flights?", "count DESC NULLS LAST LIMIT 100"),
+        ("the lowest average distance per day", "average_distance ASC NULLS LAST LIMIT 100"),
+        ("the highest distance per day", "day LIMIT 1000"),
+        ("average distance of at least one flight per day", "day LIMIT 1000"),
+    ] {
+        let sql = measured(input).unwrap();
+        assert!(sql.ends_with(&format!(" GROUP BY day ORDER BY {order}")), "{input}: {sql}");
+    }
+}
+
 #[test]
 fn what_asks_for_nothing_to_compute_becomes_no_query() {
     for input in
@@ -116,6 +180,13 @@ fn groups_are_drawn() {
     assert_eq!(chart["mark"], "line");
     assert_eq!(chart["encoding"]["xAxis"]["field"], "day");
     assert_eq!(chart["encoding"]["yAxis"]["field"], "average_distance");
+    let charts = |input: &str| {
+        let (_, tasks) = derive(&order(input), &[flights()]);
+        tasks[1].analysis.as_ref().unwrap().charts.clone()
+    };
+    assert_eq!(charts("Which day had the highest average distance?")[0]["mark"], "bar");
+    // No bar is as long as a day.
+    assert!(charts("What is the earliest day by origin?").is_empty());
 }
 
 #[test]

@@ -1,0 +1,195 @@
+//! What a question wants to have computed, and which group it wants to see
+//! first: by its words. Pure.
+
+use super::{BEFORE_GROUPS, is_between, quoted};
+use crate::requests::state::Column;
+use crate::requests::words::{Mention, Word};
+
+/// What a query can do with a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aggregate {
+    Average,
+    Sum,
+    Count,
+    Distinct,
+    Maximum,
+    Minimum,
+    Median,
+}
+
+/// The stems of words that ask for one.
+const AGGREGATES: [(Aggregate, &[&str]); 6] = [
+    (Aggregate::Average, &["average", "avg", "mean", "typical"]),
+    (Aggregate::Sum, &["sum", "total"]),
+    (Aggregate::Count, &["count", "number", "many"]),
+    (
+        Aggregate::Maximum,
+        &["maximum", "max", "highest", "largest", "greatest", "biggest", "longest", "latest"],
+    ),
+    (Aggregate::Minimum, &["minimum", "min", "lowest", "smallest", "shortest", "earliest"]),
+    (Aggregate::Median, &["median"]),
+];
+const DISTINCT: &[&str] = &["different", "distinct", "unique"];
+
+impl Aggregate {
+    /// That a word asks for.
+    pub fn of(word: &Word) -> Option<Self> {
+        AGGREGATES.iter().find(|(_, stems)| word.is_any(stems)).map(|(aggregate, _)| *aggregate)
+    }
+
+    const fn needs_numbers(self) -> bool {
+        matches!(self, Self::Average | Self::Sum | Self::Median)
+    }
+
+    /// Which group comes first where this is what they are compared by, if that
+    /// goes without saying.
+    pub const fn rank(self) -> Option<Rank> {
+        match self {
+            Self::Maximum => Some(Rank::Greatest),
+            Self::Minimum => Some(Rank::Least),
+            _ => None,
+        }
+    }
+
+    /// The word for it, in names of columns and in explanations.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Average => "average",
+            Self::Sum => "total",
+            Self::Count => "count",
+            Self::Distinct => "distinct",
+            Self::Maximum => "maximum",
+            Self::Minimum => "minimum",
+            Self::Median => "median",
+        }
+    }
+
+    /// In SQL.
+    pub fn sql(self, column: &str) -> String {
+        let column = quoted(column);
+        match self {
+            Self::Average => format!("avg({column})"),
+            Self::Sum => format!("sum({column})"),
+            Self::Count => format!("count({column})"),
+            Self::Distinct => format!("count(DISTINCT {column})"),
+            Self::Maximum => format!("max({column})"),
+            Self::Minimum => format!("min({column})"),
+            Self::Median => format!("median({column})"),
+        }
+    }
+}
+
+/// Which group comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rank {
+    Greatest,
+    Least,
+}
+
+impl Rank {
+    /// That a word asks for.
+    fn of(word: &Word) -> Option<Self> {
+        match Aggregate::of(word) {
+            Some(aggregate) => aggregate.rank(),
+            None if word.is_any(&["most"]) => Some(Self::Greatest),
+            None if word.is_any(&["least", "fewest", "bottom"]) => Some(Self::Least),
+            None => None,
+        }
+    }
+}
+
+/// What is computed of a column, by its index; `None` stands for the rows.
+pub type Measure = (Aggregate, Option<usize>);
+
+/// The words of a question, and which of them name columns.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    pub words: &'a [Word],
+    pub mentions: &'a [Mention],
+    pub columns: &'a [Column],
+}
+
+impl Question<'_> {
+    /// Whether a column that is named can be computed with.
+    pub fn is_number(self, mention: &Mention) -> bool {
+        self.columns.get(mention.column).is_some_and(Column::is_number)
+    }
+
+    /// What is to be computed, in the order of the words; and which group comes
+    /// first, if a word says so that computes nothing itself, such as "highest"
+    /// in "the highest average".
+    pub fn measures(self, groups: &[Mention]) -> (Vec<Measure>, Option<Rank>) {
+        let free: Vec<Mention> =
+            self.mentions.iter().copied().filter(|mention| !groups.contains(mention)).collect();
+        let mut measures = Vec::new();
+        let mut rank = None;
+        for at in 0..self.words.len() {
+            let computed = match self.aggregate(at) {
+                Some(aggregate) => self.computed(aggregate, at, &free),
+                None => Vec::new(),
+            };
+            if computed.is_empty() && rank.is_none() {
+                rank = self.rank(at);
+            }
+            for measure in computed {
+                if !measures.contains(&measure) {
+                    measures.push(measure);
+                }
+            }
+        }
+        (measures, rank)
+    }
+
+    /// The word at a place, unless it is a part of the name of a column.
+    fn word(&self, at: usize) -> Option<&Word> {
+        let is_name = self.mentions.iter().any(|mention| (mention.from..mention.to).contains(&at));
+        self.words.get(at).filter(|_| !is_name)
+    }
+
+    fn aggregate(&self, at: usize) -> Option<Aggregate> {
+        self.word(at).and_then(Aggregate::of)
+    }
+
+    fn rank(&self, at: usize) -> Option<Rank> {
+        // "At least 5" is a bound.
+        let before = at.checked_sub(1).and_then(|before| self.word(before));
+        let is_bound = before.is_some_and(|before| before.is_any(&["at"]));
+        self.word(at).filter(|_| !is_bound).and_then(Rank::of)
+    }
+
+    /// What the word at a place asks for.
+    fn computed(&self, aggregate: Aggregate, at: usize, free: &[Mention]) -> Vec<Measure> {
+        let of = self.listed(at, free);
+        if aggregate == Aggregate::Count {
+            let is_different = |mention: &&Mention| {
+                let between = self.words.get(at..mention.from).unwrap_or_default();
+                between.iter().any(|word| word.is_any(DISTINCT))
+            };
+            return vec![match of.first().filter(is_different) {
+                Some(mention) => (Aggregate::Distinct, Some(mention.column)),
+                None => (Aggregate::Count, None),
+            }];
+        }
+        // "The highest average": the average is asked for, and the highest first.
+        if aggregate.rank().is_some() && self.aggregate(at + 1).is_some() {
+            return Vec::new();
+        }
+        let fitting = of.iter().filter(|mention| !aggregate.needs_numbers() || self.is_number(mention));
+        fitting.map(|mention| (aggregate, Some(mention.column))).collect()
+    }
+
+    /// The first column that is named behind a place, and those that are listed
+    /// with it.
+    fn listed(&self, at: usize, free: &[Mention]) -> Vec<Mention> {
+        let after = self.words.iter().skip(at).position(|word| word.is_any(BEFORE_GROUPS));
+        let end = after.map_or(self.words.len(), |to| at + to);
+        let mut listed: Vec<Mention> = Vec::new();
+        for mention in free.iter().filter(|mention| mention.from > at && mention.from < end) {
+            if listed.last().is_some_and(|last| !is_between(self.words, last.to, mention.from)) {
+                break;
+            }
+            listed.push(*mention);
+        }
+        listed
+    }
+}
