@@ -6,12 +6,18 @@ pub struct Word {
     stem: String,
     /// Whether it stands in quotes: then it is a name and nothing else.
     is_quoted: bool,
+    is_plural: bool,
 }
 
 impl Word {
     /// Whether it is one of these, which are given as stems.
     pub fn is_any(&self, stems: &[&str]) -> bool {
         !self.is_quoted && stems.contains(&self.stem.as_str())
+    }
+
+    /// Whether it has the ending of a plural.
+    pub const fn is_plural(&self) -> bool {
+        self.is_plural
     }
 
     /// The number that it is.
@@ -103,7 +109,9 @@ pub fn words(text: &str) -> Vec<Word> {
             continue;
         }
         if !word.is_empty() {
-            words.push(Word { stem: stem(&word), is_quoted: quote.is_some() });
+            let stem = stem(&word);
+            let is_plural = stem != word.to_lowercase();
+            words.push(Word { stem, is_quoted: quote.is_some(), is_plural });
             word.clear();
         }
         // An apostrophe within a sentence opens no quotation.
@@ -218,6 +226,12 @@ mod tests {
         ] {
             assert_eq!(stem(word), expected);
         }
+    }
+
+    #[test]
+    fn a_plural_is_known_by_its_ending() {
+        let plural: Vec<bool> = words("Carriers of a CITY status").iter().map(Word::is_plural).collect();
+        assert_eq!(plural, [true, false, false, false, false]);
     }
 
     #[test]

@@ -161,17 +161,17 @@ impl Question<'_> {
     fn computed(&self, aggregate: Aggregate, at: usize, free: &[Mention]) -> Vec<Measure> {
         let of = self.listed(at, free);
         if aggregate == Aggregate::Count {
-            let is_different = |mention: &&Mention| {
-                let between = self.words.get(at..mention.from).unwrap_or_default();
-                between.iter().any(|word| word.is_any(DISTINCT))
-            };
-            return vec![match of.first().filter(is_different) {
-                Some(mention) => (Aggregate::Distinct, Some(mention.column)),
-                None => (Aggregate::Count, None),
-            }];
+            let before = at.checked_sub(1).and_then(|before| self.aggregate(before));
+            // "The average number of passengers" is said already by the average.
+            if before.is_some_and(|before| before != Aggregate::Count) && self.is_amount(at, &of) {
+                return Vec::new();
+            }
+            return self.counted(at, &of);
         }
         // "The highest average": the average is asked for, and the highest first.
-        if aggregate.rank().is_some() && self.aggregate(at + 1).is_some() {
+        // But a column of numbers can be the number of something.
+        let is_of_next = |next: Aggregate| next != Aggregate::Count || !self.is_amount(at + 1, &of);
+        if aggregate.rank().is_some() && self.aggregate(at + 1).is_some_and(is_of_next) {
             return Vec::new();
         }
         let fitting = of.iter().filter(|mention| !aggregate.needs_numbers() || self.is_number(mention));
@@ -191,5 +191,29 @@ impl Question<'_> {
             listed.push(*mention);
         }
         listed
+    }
+
+    /// Whether the word at a place is a part of the name of a column, as in "the
+    /// number of passengers" where there is a column of such numbers.
+    fn is_amount(&self, at: usize, of: &[Mention]) -> bool {
+        of.first().is_some_and(|first| is_between(self.words, at + 1, first.from) && self.is_number(first))
+    }
+
+    /// What is counted: the different values of columns, or rows.
+    fn counted(&self, at: usize, of: &[Mention]) -> Vec<Measure> {
+        let rows = vec![(Aggregate::Count, None)];
+        let Some(first) = of.first() else { return rows };
+        let between = self.words.get(at..first.from).unwrap_or_default();
+        let is_different = between.iter().any(|word| word.is_any(DISTINCT));
+        // Of "customer orders", the orders are counted and not the customers.
+        let last = first.to.checked_sub(1).and_then(|last| self.words.get(last));
+        let is_direct = is_between(self.words, at + 1, first.from)
+            && !self.is_number(first)
+            && last.is_some_and(Word::is_plural);
+        if !is_different && !is_direct {
+            return rows;
+        }
+        let counted = of.iter().filter(|mention| is_different || !self.is_number(mention));
+        counted.map(|mention| (Aggregate::Distinct, Some(mention.column))).collect()
     }
 }

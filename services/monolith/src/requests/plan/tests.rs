@@ -11,6 +11,7 @@ fn flights() -> Table {
         ("dep_delay", "number"),
         ("arr_delay", "number"),
         ("distance", "integer"),
+        ("passengers", "integer"),
         ("day", "date"),
         ("say \"hi\"", "integer"),
     ];
@@ -152,6 +153,36 @@ fn one_point_in_time_is_found_by_what_is_measured_and_a_course_is_told_in_its_or
 }
 
 #[test]
+fn what_is_counted_is_rows_or_values_or_numbers_that_are_there() {
+    for (input, expected) in [
+        ("How many carriers are there?", "count(DISTINCT carrier) AS distinct_carrier FROM flights"),
+        (
+            "The number of carriers and of the origins",
+            "count(DISTINCT carrier) AS distinct_carrier, count(DISTINCT origin) AS distinct_origin FROM flights",
+        ),
+        ("How many flights are there?", "count(*) AS count FROM flights"),
+        ("How many rows are there?", "count(*) AS count FROM flights"),
+        ("How many flights have a carrier?", "count(*) AS count FROM flights"),
+        // Not the carriers are counted.
+        ("How many carrier changes are there?", "count(*) AS count FROM flights"),
+        ("What is the maximum number of passengers?", "max(passengers) AS maximum_passengers FROM flights"),
+        ("What is the average number of passengers?", "avg(passengers) AS average_passengers FROM flights"),
+        ("The total number of the passengers", "sum(passengers) AS total_passengers FROM flights"),
+        (
+            "Which origin has the highest number of flights?",
+            "origin, count(*) AS count FROM flights GROUP BY origin ORDER BY count DESC NULLS LAST LIMIT 100",
+        ),
+        (
+            "Which origin has the lowest number of carriers?",
+            "origin, count(DISTINCT carrier) AS distinct_carrier FROM flights GROUP BY origin \
+             ORDER BY distinct_carrier ASC NULLS LAST LIMIT 100",
+        ),
+    ] {
+        assert_eq!(measured(input).as_deref(), Some(expected), "{input}");
+    }
+}
+
+#[test]
 fn what_asks_for_nothing_to_compute_becomes_no_query() {
     for input in
         ["Describe these data", "Is dep_delay fine?", "The average carrier", "the maximum of something"]
@@ -185,6 +216,7 @@ fn groups_are_drawn() {
         tasks[1].analysis.as_ref().unwrap().charts.clone()
     };
     assert_eq!(charts("Which day had the highest average distance?")[0]["mark"], "bar");
+    assert_eq!(charts("How many carriers by origin?").len(), 1);
     // No bar is as long as a day.
     assert!(charts("What is the earliest day by origin?").is_empty());
 }
