@@ -10,6 +10,7 @@ mod measures;
 
 use serde_json::json;
 
+pub use self::measures::is_amount;
 use self::measures::{Aggregate, Question, Rank};
 use super::order::{AnalysisOrder, Order, ProfileOrder, TaskOrder};
 use super::state::{Column, Plan};

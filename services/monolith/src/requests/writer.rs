@@ -4,6 +4,7 @@
 use futures::future::{BoxFuture, FutureExt as _};
 use serde_json::{Map, Value};
 
+use super::plan::is_amount;
 use super::state::{RequestStatus, Task, TaskResult, TaskStatus, is_number};
 
 /// Results with more rows are told by their first ones.
@@ -102,21 +103,22 @@ fn query_text(name: &str, result: &TaskResult) -> String {
     }
     if let ([row], 1) = (result.rows.as_slice(), result.total) {
         let values =
-            columns.iter().map(|column| format!("{} is {}", spoken(column), value(row.get(*column))));
+            columns.iter().map(|column| format!("{} is {}", spoken(column), cell(column, row.get(*column))));
         return sentence(&joined(values.collect()));
     }
     let told = result.rows.len().min(ROWS_TOLD);
-    let rows = result.rows.iter().take(told).map(|row| {
-        let values = columns.iter().map(|column| value(row.get(*column)));
-        format!("- {}", values.collect::<Vec<_>>().join(", "))
-    });
-    let rows: Vec<String> = rows.collect();
+    let rows = result.rows.iter().take(told);
+    let rows: Vec<Vec<String>> =
+        rows.map(|row| columns.iter().map(|column| cell(column, row.get(*column))).collect()).collect();
+    // Nobody could tell where one value ends if there are commas in them.
+    let separator = if rows.iter().flatten().any(|value| value.contains(',')) { "; " } else { ", " };
+    let lines: Vec<String> = rows.iter().map(|row| format!("- {}", row.join(separator))).collect();
     let count = if result.total > told as u64 {
         format!("{} rows; the first {told} are", grouped(result.total))
     } else {
         format!("{} rows", result.total)
     };
-    format!("The query `{name}` returns {count} ({}):\n{}", columns.join(", "), rows.join("\n"))
+    format!("The query `{name}` returns {count} ({}):\n{}", columns.join(separator), lines.join("\n"))
 }
 
 /// Data in figures: their size, and each column in a line.
@@ -147,7 +149,7 @@ fn column_text(row: &Map<String, Value>, rows: f64) -> String {
     if let Some(mean) =
         of("mean").and_then(number).filter(|_| of("type").and_then(Value::as_str).is_some_and(is_number))
     {
-        parts.push(format!("{} on average", figure(mean)));
+        parts.push(format!("{} on average", plain(mean)));
     }
     if let Some(distinct) = of("distinct").and_then(number) {
         let about = if of("approximate") == Some(&Value::Bool(true)) { "about " } else { "" };
@@ -184,32 +186,65 @@ fn number(value: &Value) -> Option<f64> {
     value.as_f64().or_else(|| value.as_str()?.parse().ok())
 }
 
-/// A value as people read it.
+/// A value of a query's result as people read it.
+fn cell(column: &str, of: Option<&Value>) -> String {
+    match of.and_then(Value::as_f64) {
+        Some(number) if is_amount(column) => figure(number),
+        _ => value(of),
+    }
+}
+
+/// A value as people read it. A whole number stays as it is: it may be a year
+/// or an id, and nobody reads `2,013` as a year.
 fn value(value: Option<&Value>) -> String {
     match value {
         None | Some(Value::Null) => "nothing".to_owned(),
         Some(Value::String(text)) => text.clone(),
-        Some(Value::Number(number)) => number.as_f64().map_or_else(|| number.to_string(), figure),
+        Some(Value::Number(number)) => {
+            number.as_f64().filter(|_| number.is_f64()).map_or_else(|| number.to_string(), plain)
+        }
         Some(other) => other.to_string(),
     }
 }
 
-/// Four digits that count, and no more than that behind the point; large
-/// numbers in groups of three.
+/// How much of something there is: if it is whole, in groups of three digits.
 fn figure(number: f64) -> String {
     if number.fract() == 0.0 && number.abs() < 1e15 {
         let sign = if number < 0.0 { "-" } else { "" };
         return format!("{sign}{}", grouped(number.abs() as u64));
     }
-    let digits = if number.abs() >= 1000.0 {
+    plain(number)
+}
+
+/// A number with few digits behind the point: one or two, and below 1 as many
+/// as it takes for four that count. What is still smaller than that, or larger
+/// than anybody counts zeros, is written with a power of ten.
+fn plain(number: f64) -> String {
+    let size = number.abs();
+    if size == 0.0 {
+        return "0".to_owned();
+    }
+    if !(1e-6..1e21).contains(&size) {
+        let text = format!("{number:.3e}");
+        return match text.split_once('e') {
+            Some((digits, power)) => format!("{}e{power}", without_zeros(digits)),
+            None => text,
+        };
+    }
+    let behind = if size >= 1000.0 {
         1
-    } else if number.abs() >= 1.0 {
+    } else if size >= 1.0 {
         2
     } else {
-        4
+        // The zeros at the beginning do not count.
+        3 + size.log10().floor().abs() as usize
     };
-    let text = format!("{number:.digits$}");
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    without_zeros(&format!("{number:.behind$}")).to_owned()
+}
+
+/// Without the zeros at the end of what is behind the point.
+fn without_zeros(text: &str) -> &str {
+    text.trim_end_matches('0').trim_end_matches('.')
 }
 
 fn grouped(number: u64) -> String {

@@ -79,6 +79,14 @@ impl Aggregate {
     }
 }
 
+/// Whether a column, by its name in a derived query, says how much of something
+/// there is. All else may be a value that the data have, such as a year.
+pub fn is_amount(column: &str) -> bool {
+    [Aggregate::Sum, Aggregate::Count, Aggregate::Distinct].iter().any(|aggregate| {
+        column.strip_prefix(aggregate.word()).is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
+    })
+}
+
 /// Which group comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rank {

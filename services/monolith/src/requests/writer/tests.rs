@@ -39,6 +39,37 @@ fn one_row_is_a_sentence_and_more_are_a_list() {
 }
 
 #[test]
+fn years_and_ids_are_no_amounts() {
+    let by_year = task(json!({
+        "name": "query", "status": "succeeded", "analysis": { "sql": "SELECT 1" },
+        "result": {
+            "columns": [
+                { "name": "year", "type": "integer" },
+                { "name": "id", "type": "integer" },
+                { "name": "count", "type": "integer" },
+            ],
+            "rows": [
+                { "year": 2013, "id": 1545, "count": 336_776 },
+                { "year": 2014, "id": 9_007_199_254_740_993_i64, "count": 12 },
+            ],
+            "total": 2, "url": "/r",
+        },
+    }));
+    assert_eq!(
+        text(RequestStatus::Succeeded, &[by_year]),
+        "The query `query` returns 2 rows (year; id; count):\n- 2013; 1545; 336,776\n- 2014; 9007199254740993; 12"
+    );
+    let last = task(json!({
+        "name": "query", "status": "succeeded", "analysis": { "sql": "SELECT 1" },
+        "result": {
+            "columns": [{ "name": "maximum_year", "type": "integer" }, { "name": "total_seats", "type": "number" }],
+            "rows": [{ "maximum_year": 2013, "total_seats": 1e6 }], "total": 1, "url": "/r",
+        },
+    }));
+    assert_eq!(text(RequestStatus::Succeeded, &[last]), "Maximum year is 2013 and total seats is 1,000,000.");
+}
+
+#[test]
 fn a_profile_is_told_column_by_column() {
     let profile = task(json!({
         "name": "profile-flights", "status": "succeeded", "profile": { "data": "flights" },
@@ -86,14 +117,24 @@ fn what_went_wrong_is_told_as_well() {
 fn numbers_are_readable() {
     for (number, expected) in [
         (0.0, "0"),
+        (-0.0, "0"),
         (-1234.0, "-1,234"),
         (1234.5678, "1234.6"),
         (12.5, "12.5"),
-        (0.000_123_4, "0.0001"),
+        (0.5, "0.5"),
+        (0.123_456, "0.1235"),
+        (0.999_99, "1"),
+        (0.000_123_4, "0.0001234"),
+        (0.000_03, "0.00003"),
+        (-0.000_03, "-0.00003"),
+        (0.000_000_1, "1e-7"),
+        (-1.234_56e-20, "-1.235e-20"),
         (1e18, "1000000000000000000"),
+        (1e300, "1e300"),
     ] {
         assert_eq!(figure(number), expected);
     }
+    assert_eq!(plain(2013.0), "2013");
 }
 
 #[test]
