@@ -103,6 +103,17 @@ pub fn key(request: &str, task: &str) -> String {
     format!("{request}-{task}")
 }
 
+/// That the deadline has passed before the end of a task, and what stood in its
+/// way then.
+pub fn timed_out(trouble: Option<String>) -> Value {
+    let passed = "The deadline of the request has passed before the task had ended";
+    let detail = match trouble {
+        Some(trouble) => format!("{passed}. Tried again and again: {trouble}."),
+        None => format!("{passed}."),
+    };
+    problem("timed-out", "Timed out", 504, &detail)
+}
+
 /// A problem (RFC 9457) that is kept with a task.
 pub fn problem(kind: &str, title: &str, status: u16, detail: &str) -> Value {
     json!({

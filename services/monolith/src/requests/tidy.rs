@@ -7,9 +7,8 @@ use service_kit::trace_context::TraceContext;
 use sqlx::Any;
 
 use super::analyses::Analyses;
-use super::calls::problem;
-use super::finish::finish;
-use super::state::TaskStatus;
+use super::calls::timed_out;
+use super::finish::{break_off, finish};
 use super::store::{self, SaveError};
 use crate::gateway::Gateway;
 
@@ -134,18 +133,24 @@ async fn ids(gateway: &Gateway, query: &'static str, before: i64) -> Result<Vec<
     Ok(found.fetch_all(gateway.database.pool()).await?)
 }
 
-/// Ends a request whose deadline has long passed: the work on it has failed
-/// again and again, and its job is dead. False if it goes on after all.
+/// Ends a request whose deadline has long passed: its turn has not come since,
+/// or the work on it has failed again and again, and its job is dead. False if
+/// it goes on after all.
 async fn end(gateway: &Gateway, id: &str) -> Result<bool, SaveError> {
     let Some(mut request) = store::load(&gateway.database, id).await? else { return Ok(false) };
-    for task in request.state.tasks.iter_mut().filter(|task| !task.status.is_final()) {
-        task.status = TaskStatus::Failed;
-        let detail = "The gateway could not work on the request. Its log says why.";
-        task.problem = Some(problem("internal", "Internal error", 500, detail));
-    }
-    let status = request.state.outcome();
+    let is_cancelled = store::is_cancelled(&gateway.database, id).await?;
+    let problem = (!is_cancelled).then(|| timed_out(None));
+    let (reached, status) = (request.status, break_off(&mut request.state, problem.as_ref()));
     match finish(gateway, &mut request, status, None).await {
-        Ok(()) => Ok(true),
+        Ok(()) => {
+            tracing::warn!(
+                request = id,
+                %reached,
+                "A request was ended long after its deadline: too many wait, or the work on it has failed \
+                 for good, which was logged then."
+            );
+            Ok(true)
+        }
         // Somebody does work on it.
         Err(SaveError::Outdated) => Ok(false),
         Err(error) => Err(error),

@@ -20,8 +20,8 @@ use service_kit::spans::Span;
 use service_kit::trace_context::TraceContext;
 
 use super::analyses::{Analyses, Analysis, AnalysisStatus, LastTrouble};
-use super::calls::{cancel, columns, end, key, patiently, problem};
-use super::finish::finish;
+use super::calls::{cancel, columns, end, key, patiently, problem, timed_out};
+use super::finish::{break_off, finish};
 use super::order::{Order, TaskOrder};
 use super::plan;
 use super::state::{Plan, RequestStatus, Task, TaskResult, TaskStatus};
@@ -101,15 +101,27 @@ impl Work<'_> {
         let analyses = Analyses::new(&live, &trace).noting(&trouble);
         let id = self.request.id.clone();
         let mut stopped = pin!(stopped(self.gateway, &id, self.request.deadline_at));
-        let stop = match self.planned(analyses, stopped.as_mut()).await? {
-            Some(stop) => Some(stop),
-            None => self.performed(analyses, stopped.as_mut()).await?,
-        };
+        let mut stop = self.too_late().await?;
+        if stop.is_none() {
+            stop = self.planned(analyses, stopped.as_mut()).await?;
+        }
+        if stop.is_none() {
+            stop = self.performed(analyses, stopped.as_mut()).await?;
+        }
         let status = match stop {
             None => self.request.state.outcome(),
             Some(stop) => self.stop(analyses, stop).await,
         };
         finish(self.gateway, &mut self.request, status, Some(self.job)).await
+    }
+
+    /// Why nothing is begun, if its turn comes after its deadline.
+    async fn too_late(&self) -> Result<Option<Stop>, SaveError> {
+        if now_milliseconds() < self.request.deadline_at {
+            return Ok(None);
+        }
+        let is_cancelled = store::is_cancelled(&self.gateway.database, &self.request.id).await?;
+        Ok(Some(if is_cancelled { Stop::Cancelled } else { Stop::Deadline }))
     }
 
     /// Finds out what is to be done, unless that is known.
@@ -229,25 +241,15 @@ impl Work<'_> {
             .tasks
             .iter()
             .filter(|task| !task.status.is_final() && task.started_at.is_some());
-        let detail = timed_out(analyses.trouble());
+        let problem = match stop {
+            Stop::Cancelled => None,
+            Stop::Deadline => Some(timed_out(analyses.trouble())),
+        };
         let cancelled = join_all(begun.map(|task| cancel(analyses, &self.request, task)));
         if tokio::time::timeout(CANCEL_LIMIT, cancelled).await.is_err() {
             tracing::warn!("Analyses could not be cancelled in time; they end by their own deadline.");
         }
-        for task in self.request.state.tasks.iter_mut().filter(|task| !task.status.is_final()) {
-            task.ended_at = Some(Timestamp::now());
-            match stop {
-                Stop::Cancelled => task.status = TaskStatus::Cancelled,
-                Stop::Deadline => {
-                    task.status = TaskStatus::Failed;
-                    task.problem = Some(problem("timed-out", "Timed out", 504, &detail));
-                }
-            }
-        }
-        match stop {
-            Stop::Cancelled => RequestStatus::Cancelled,
-            Stop::Deadline => self.request.state.outcome(),
-        }
+        break_off(&mut self.request.state, problem.as_ref())
     }
 
     async fn save(
@@ -297,15 +299,6 @@ async fn planned(analyses: Analyses<'_>, id: &str, order: &Order) -> (Plan, Vec<
 fn chart_names(task: &Task) -> Vec<String> {
     let charts = task.analysis.iter().flat_map(|analysis| &analysis.charts);
     charts.filter_map(|chart| chart["name"].as_str()).map(str::to_owned).collect()
-}
-
-/// That the deadline has passed, and what stood in the way of the task then.
-fn timed_out(trouble: Option<String>) -> String {
-    let passed = "The deadline of the request has passed before the task had ended";
-    match trouble {
-        Some(trouble) => format!("{passed}. Tried again and again: {trouble}."),
-        None => format!("{passed}."),
-    }
 }
 
 /// An analysis that has not succeeded, as a problem.

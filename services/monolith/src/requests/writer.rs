@@ -22,6 +22,8 @@ pub struct Material<'a> {
     pub input: &'a str,
     /// What has become of all of it.
     pub status: RequestStatus,
+    /// How far it had come before that.
+    pub reached: RequestStatus,
     /// What has become of each task, with its result.
     pub tasks: &'a [Task],
 }
@@ -62,9 +64,7 @@ impl Template {
             RequestStatus::Cancelled => {
                 paragraphs.push("The request was cancelled before its end.".to_owned());
             }
-            _ if material.tasks.is_empty() => {
-                paragraphs.push("The request has ended before anything could be done.".to_owned());
-            }
+            _ if material.tasks.is_empty() => paragraphs.push(never_begun(material.reached)),
             _ => {}
         }
         let (queries, profiles): (Vec<&Task>, Vec<&Task>) =
@@ -80,6 +80,18 @@ impl Template {
         }
         paragraphs.join("\n\n")
     }
+}
+
+/// Why a request has no tasks: nobody came to work on it in time, or finding out
+/// what to do took too long.
+fn never_begun(reached: RequestStatus) -> String {
+    let why = if reached == RequestStatus::Queued {
+        "The turn of the request did not come before its deadline, `deadlineAt`: too many others were before it, or \
+         the gateway was away."
+    } else {
+        "The deadline of the request, `deadlineAt`, has passed before it was known what to do about it."
+    };
+    format!("{why} Make it again with a larger `deadlineSeconds`, or later.")
 }
 
 fn failure_text(task: &Task) -> String {

@@ -198,6 +198,30 @@ async fn a_request_can_be_cancelled_and_has_a_deadline() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_request_whose_turn_comes_too_late_says_so() {
+    let upstream = Upstream::start();
+    let mut bench = Bench::new(&upstream);
+    bench.configuration["gateway"]["requestsAtOnce"] = json!(1);
+    bench.configure();
+    let gateway = bench.start();
+    begin(&gateway, &order(&["SLOW"])).await;
+    eventually("one is worked on", async || upstream.state.analyses.known().all.len() == 1).await;
+    let mut late = order(&["SELECT 1"]);
+    late["deadlineSeconds"] = json!(1);
+    let late = begin(&gateway, &late).await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    upstream.state.analyses.release();
+    let request = ended(&gateway, &late).await;
+    assert_eq!(request["status"], "failed");
+    let told = text(&request["answer"]["text"]);
+    assert!(
+        told.starts_with("The turn of the request did not come before its deadline, `deadlineAt`"),
+        "{told}"
+    );
+    assert_eq!(upstream.state.analyses.known().all.len(), 1, "nothing was begun for it");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn without_the_service_that_it_needs_a_request_says_so() {
     let upstream = Upstream::start();
     let mut bench = Bench::new(&upstream);

@@ -7,7 +7,8 @@ fn task(value: Value) -> Task {
 }
 
 fn text(status: RequestStatus, tasks: &[Task]) -> String {
-    Template.text(&Material { input: "What is in it?", status, tasks })
+    let reached = RequestStatus::Running;
+    Template.text(&Material { input: "What is in it?", status, reached, tasks })
 }
 
 #[test]
@@ -110,7 +111,24 @@ fn what_went_wrong_is_told_as_well() {
         "The task `query` has failed: The query names a column `nope` that is not there."
     );
     assert_eq!(text(RequestStatus::Cancelled, &[]), "The request was cancelled before its end.");
-    assert_eq!(text(RequestStatus::Failed, &[]), "The request has ended before anything could be done.");
+}
+
+#[test]
+fn a_request_that_nothing_was_begun_for_says_why() {
+    let told = |reached: RequestStatus| {
+        let status = RequestStatus::Failed;
+        Template.text(&Material { input: "What is in it?", status, reached, tasks: &[] })
+    };
+    assert_eq!(
+        told(RequestStatus::Queued),
+        "The turn of the request did not come before its deadline, `deadlineAt`: too many others were before it, or \
+         the gateway was away. Make it again with a larger `deadlineSeconds`, or later."
+    );
+    assert_eq!(
+        told(RequestStatus::Planning),
+        "The deadline of the request, `deadlineAt`, has passed before it was known what to do about it. Make it \
+         again with a larger `deadlineSeconds`, or later."
+    );
 }
 
 #[test]
