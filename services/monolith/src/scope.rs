@@ -6,8 +6,10 @@ use axum::http::Method;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// What a key may do. `admin` may do everything. Those of requests include
-/// what a request does on the way: reading data sets and running analyses.
+/// What a key may do. `admin` may do everything. `analyses:write` includes
+/// reading any data set by an analysis, and the scopes of requests include what
+/// a request does on the way: reading data sets and running analyses. What a
+/// scope shows or changes is that of all keys, such as the requests of others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 pub enum Scope {
     /// Everything, keys included.
