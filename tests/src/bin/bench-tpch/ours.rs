@@ -61,6 +61,8 @@ impl Ours {
             .env("MEMORY_LIMIT_BYTES", self.limits.memory_bytes.to_string())
             .env("TEMPORARY_LIMIT_BYTES", TEMPORARY_LIMIT_BYTES.to_string())
             .env("CPU_LIMIT", self.limits.cores.to_string())
+            // As its image has it.
+            .env("MIMALLOC_ALLOW_THP", "0")
             .stdin(Stdio::null())
             .kill_on_drop(true)
             .output()
