@@ -61,7 +61,8 @@ async fn answer(
     results: Vec<(String, TaskResult)>,
 ) -> Answer {
     let view = view(request, results);
-    let material = Material { input: &view.input, status: view.status, reached, tasks: &view.tasks };
+    let caveats = view.plan.as_ref().map_or(&[][..], |plan| plan.caveats.as_slice());
+    let material = Material { input: &view.input, status: view.status, reached, caveats, tasks: &view.tasks };
     let writer = &gateway.requests.writer;
     match writer.write(&material).await {
         Ok(text) => Answer { text, writer: writer.name().to_owned() },

@@ -59,6 +59,11 @@ pub fn derive(order: &Order, tables: &[Table]) -> (Plan, Vec<TaskOrder>) {
         .iter()
         .filter_map(|table| Query::of(&words, table).map(|query| (table, query)))
         .max_by_key(|(_, query)| query.mentions);
+    let caveats: Vec<String> = tables
+        .iter()
+        .filter(|table| best.as_ref().is_none_or(|(other, _)| other.name == table.name))
+        .flat_map(|table| caveats(&words, table))
+        .collect();
     match best {
         Some((table, query)) => {
             explanation.push_str(&format!(
@@ -68,12 +73,37 @@ pub fn derive(order: &Order, tables: &[Table]) -> (Plan, Vec<TaskOrder>) {
             ));
             tasks.push(query.task(table));
         }
+        None if !caveats.is_empty() => {
+            explanation.push_str(". What the input asks for cannot be computed, so there is no query.");
+        }
         None => explanation.push_str(
             ". The input names no columns with something to compute from them, such as an average, so there is no \
              query.",
         ),
     }
-    (Plan { is_derived: true, explanation }, tasks)
+    (Plan { is_derived: true, explanation, caveats }, tasks)
+}
+
+/// What a question asks for that a table cannot give.
+fn caveats(words: &[Word], table: &Table) -> Vec<String> {
+    let names: Vec<&str> = table.columns.iter().map(|column| column.name.as_str()).collect();
+    let mentions = mentions(words, &names);
+    let question = Question { words, mentions: &mentions, columns: &table.columns };
+    let missing = question.not_computable(&[]).into_iter();
+    missing
+        .map(|(aggregate, column)| {
+            let (name, kind) = (&column.name, &column.kind);
+            let word = aggregate.word();
+            if kind == "string" {
+                format!(
+                    "No {word} of `{name}` can be computed, because it is text. If its numbers have words such as NA \
+                     among them for what is missing, give the data again with these words as `nullValues`."
+                )
+            } else {
+                format!("No {word} of `{name}` can be computed, because its values are of the type {kind}.")
+            }
+        })
+        .collect()
 }
 
 /// A query that answers a question.
@@ -108,6 +138,10 @@ impl Query {
             }
         }
         let (mut measures, rank) = question.measures(&groups);
+        // Something else than what is asked for would be taken for it.
+        if measures.is_empty() && !question.not_computable(&groups).is_empty() {
+            return None;
+        }
         if measures.is_empty() && (!groups.is_empty() || top.is_some()) {
             let compared = mentions
                 .iter()

@@ -99,6 +99,9 @@ pub struct Plan {
     pub is_derived: bool,
     /// Why it is this one.
     pub explanation: String,
+    /// What the input asks for that the data cannot give as they are, and what would help.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub caveats: Vec<String>,
 }
 
 /// A task, and what has become of it.

@@ -286,7 +286,7 @@ async fn stopped(gateway: &Gateway, id: &str, deadline_at: i64) -> Stop {
 async fn planned(analyses: Analyses<'_>, id: &str, order: &Order) -> (Plan, Vec<TaskOrder>) {
     if !order.tasks.is_empty() {
         let explanation = "The tasks were given with the request.".to_owned();
-        return (Plan { is_derived: false, explanation }, order.tasks.clone());
+        return (Plan { is_derived: false, explanation, caveats: Vec::new() }, order.tasks.clone());
     }
     let mut tables = Vec::new();
     if plan::needs_columns(&order.input) {

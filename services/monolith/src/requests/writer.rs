@@ -24,6 +24,8 @@ pub struct Material<'a> {
     pub status: RequestStatus,
     /// How far it had come before that.
     pub reached: RequestStatus,
+    /// What was asked for that the data cannot give.
+    pub caveats: &'a [String],
     /// What has become of each task, with its result.
     pub tasks: &'a [Task],
 }
@@ -67,6 +69,7 @@ impl Template {
             _ if material.tasks.is_empty() => paragraphs.push(never_begun(material.reached)),
             _ => {}
         }
+        paragraphs.extend(material.caveats.iter().cloned());
         let (queries, profiles): (Vec<&Task>, Vec<&Task>) =
             material.tasks.iter().partition(|task| task.profile.is_none());
         for task in queries.into_iter().chain(profiles) {

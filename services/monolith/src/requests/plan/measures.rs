@@ -117,7 +117,7 @@ pub struct Question<'a> {
     pub columns: &'a [Column],
 }
 
-impl Question<'_> {
+impl<'a> Question<'a> {
     /// Whether a column that is named can be computed with.
     pub fn is_number(self, mention: &Mention) -> bool {
         self.columns.get(mention.column).is_some_and(Column::is_number)
@@ -127,8 +127,7 @@ impl Question<'_> {
     /// first, if a word says so that computes nothing itself, such as "highest"
     /// in "the highest average".
     pub fn measures(self, groups: &[Mention]) -> (Vec<Measure>, Option<Rank>) {
-        let free: Vec<Mention> =
-            self.mentions.iter().copied().filter(|mention| !groups.contains(mention)).collect();
+        let free = self.free(groups);
         let mut measures = Vec::new();
         let mut rank = None;
         for at in 0..self.words.len() {
@@ -146,6 +145,30 @@ impl Question<'_> {
             }
         }
         (measures, rank)
+    }
+
+    /// What is asked for and needs numbers where the columns that are named have
+    /// none.
+    pub fn not_computable(self, groups: &[Mention]) -> Vec<(Aggregate, &'a Column)> {
+        let free = self.free(groups);
+        let mut missing = Vec::new();
+        for at in 0..self.words.len() {
+            let Some(aggregate) = self.aggregate(at).filter(|aggregate| aggregate.needs_numbers()) else {
+                continue;
+            };
+            let listed = self.listed(at, &free);
+            if let Some(first) = listed.first()
+                && !listed.iter().any(|mention| self.is_number(mention))
+                && let Some(column) = self.columns.get(first.column)
+            {
+                missing.push((aggregate, column));
+            }
+        }
+        missing
+    }
+
+    fn free(self, groups: &[Mention]) -> Vec<Mention> {
+        self.mentions.iter().copied().filter(|mention| !groups.contains(mention)).collect()
     }
 
     /// The word at a place, unless it is a part of the name of a column.

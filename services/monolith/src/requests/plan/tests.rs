@@ -240,3 +240,26 @@ fn columns_are_asked_for_only_if_they_could_help() {
     assert!(needs_columns("flights by carrier"));
     assert!(!needs_columns("Tell me about it"));
 }
+
+#[test]
+fn what_cannot_be_computed_is_said_and_nothing_else_computed_for_it() {
+    let asked = |input: &str| {
+        let (plan, tasks) = derive(&order(input), &[flights()]);
+        (tasks.len() - 1, plan.caveats, plan.explanation)
+    };
+    let (queries, caveats, explanation) = asked("What is the average origin by carrier?");
+    assert_eq!(queries, 0);
+    assert_eq!(
+        caveats,
+        [
+            "No average of `origin` can be computed, because it is text. If its numbers have words such as NA among \
+             them for what is missing, give the data again with these words as `nullValues`."
+        ]
+    );
+    assert!(explanation.ends_with("What the input asks for cannot be computed, so there is no query."));
+    let (queries, caveats, _) = asked("The average dep_delay and the median of day, by carrier?");
+    assert_eq!(queries, 1, "what can be computed is");
+    assert_eq!(caveats, ["No median of `day` can be computed, because its values are of the type date."]);
+    assert_eq!(asked("The total of the carriers' distance").1, [""; 0]);
+    assert_eq!(asked("What does it mean?").1, [""; 0]);
+}

@@ -8,7 +8,7 @@ fn task(value: Value) -> Task {
 
 fn text(status: RequestStatus, tasks: &[Task]) -> String {
     let reached = RequestStatus::Running;
-    Template.text(&Material { input: "What is in it?", status, reached, tasks })
+    Template.text(&Material { input: "What is in it?", status, reached, caveats: &[], tasks })
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn what_went_wrong_is_told_as_well() {
 fn a_request_that_nothing_was_begun_for_says_why() {
     let told = |reached: RequestStatus| {
         let status = RequestStatus::Failed;
-        Template.text(&Material { input: "What is in it?", status, reached, tasks: &[] })
+        Template.text(&Material { input: "What is in it?", status, reached, caveats: &[], tasks: &[] })
     };
     assert_eq!(
         told(RequestStatus::Queued),
@@ -163,4 +163,19 @@ fn rows_that_are_too_long_are_counted() {
     }));
     let told = text(RequestStatus::Succeeded, &[wide]);
     assert_eq!(told, "The query `wide` returns 1,200 rows, which are too long to be told here.");
+}
+
+#[test]
+fn what_the_data_cannot_give_is_said_first() {
+    let caveats = ["No average of `mass` can be computed, because it is text.".to_owned()];
+    let (status, reached) = (RequestStatus::Succeeded, RequestStatus::Running);
+    let profile = task(json!({
+        "name": "profile-m", "status": "succeeded", "profile": { "data": "m" },
+        "result": {
+            "columns": [], "total": 1, "url": "/r",
+            "rows": [{ "column": "mass", "type": "string", "count": 2, "nulls": 0 }],
+        },
+    }));
+    let material = Material { input: "Average mass?", status, reached, caveats: &caveats, tasks: &[profile] };
+    assert!(Template.text(&material).starts_with(&format!("{}\n\n`m` has 2 rows", caveats[0])));
 }
