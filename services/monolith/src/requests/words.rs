@@ -98,6 +98,14 @@ const ORDINARY: &[&str] = &[
     "with",
 ];
 
+/// Units of measurement at the end of a column's name, which a question leaves
+/// out: `body_mass_g` is the body mass.
+const UNITS: &[&str] = &[
+    "c", "celsius", "cm", "day", "eur", "f", "ft", "g", "gb", "hour", "hr", "kb", "kg", "km", "kwh", "l",
+    "lb", "m", "mb", "mile", "min", "minute", "ml", "mm", "mph", "ms", "pct", "percent", "s", "sec",
+    "second", "usd",
+];
+
 /// The words of a text.
 pub fn words(text: &str) -> Vec<Word> {
     let mut words = Vec::new();
@@ -158,20 +166,26 @@ fn stem(word: &str) -> String {
     cut("s").unwrap_or(word)
 }
 
-/// Where the words name columns: the longest name at each place.
+/// Where the words name columns: the longest name at each place, and a whole one
+/// rather than one without its unit.
 pub fn mentions(words: &[Word], columns: &[&str]) -> Vec<Mention> {
-    let names: Vec<Vec<String>> = columns.iter().map(|column| words_of_name(column)).collect();
+    let whole: Vec<Vec<String>> = columns.iter().map(|column| words_of_name(column)).collect();
+    let without_unit = whole.iter().enumerate().filter_map(|(column, name)| match name.split_last() {
+        Some((unit, rest)) if !rest.is_empty() && UNITS.contains(&unit.as_str()) => {
+            Some((column, rest.to_vec()))
+        }
+        _ => None,
+    });
+    let names: Vec<(usize, Vec<String>)> = whole.iter().cloned().enumerate().chain(without_unit).collect();
     let mut mentions = Vec::new();
     let mut at = 0;
     while at < words.len() {
-        let longest = names
-            .iter()
-            .enumerate()
-            .filter(|(_, name)| is_named(words, at, name))
-            .max_by(|(first, one), (second, other)| one.len().cmp(&other.len()).then(second.cmp(first)));
+        let longest = names.iter().enumerate().filter(|(_, (_, name))| is_named(words, at, name)).max_by(
+            |(first, (_, one)), (second, (_, other))| one.len().cmp(&other.len()).then(second.cmp(first)),
+        );
         match longest {
-            Some((column, name)) => {
-                mentions.push(Mention { from: at, to: at + name.len(), column });
+            Some((_, (column, name))) => {
+                mentions.push(Mention { from: at, to: at + name.len(), column: *column });
                 at += name.len();
             }
             None => at += 1,
@@ -192,6 +206,16 @@ mod tests {
 
     fn named(text: &str, columns: &[&str]) -> Vec<usize> {
         mentions(&words(text), columns).into_iter().map(|mention| mention.column).collect()
+    }
+
+    #[test]
+    fn units_need_not_be_named() {
+        let columns = ["body_mass_g", "flipper_length_mm", "mass", "duration_min", "days", "length_s"];
+        assert_eq!(named("average body mass", &columns), [0]);
+        assert_eq!(named("body_mass_g and flipper lengths", &columns), [0, 1]);
+        assert_eq!(named("the mass", &columns), [2], "the whole name");
+        assert_eq!(named("minimum duration by day", &columns), [3, 4]);
+        assert_eq!(named("what is g", &columns), [0; 0]);
     }
 
     #[test]
