@@ -11,7 +11,7 @@
 use service_kit::database::{Migration, MigrationSet};
 
 /// What the database needs for this service.
-pub const TABLES: MigrationSet = MigrationSet { owner: "analysis-base", migrations: &[FIRST] };
+pub const TABLES: MigrationSet = MigrationSet { owner: "analysis-base", migrations: &[FIRST, NUMBERS] };
 
 /// `versions.statistics` is the analysis with the profile of the version.
 /// `analyses.objects` is the prefix of the objects with the result. An
@@ -99,3 +99,37 @@ CREATE TABLE garbage (
 CREATE INDEX garbage_by_due ON garbage (due_at);
 ",
 );
+
+/// `datasets.deleted_version` is the version that was the last one when the
+/// data set was deleted. There is a data set only if a later one was made; the
+/// row of one that is gone keeps its numbers from being given again.
+const NUMBERS: Migration = Migration::new(
+    2,
+    "numbers of versions that are gone",
+    "
+ALTER TABLE datasets ADD COLUMN deleted_version BIGINT NOT NULL DEFAULT 0;
+CREATE INDEX datasets_that_are_there ON datasets (name) WHERE last_version > deleted_version;
+",
+);
+
+#[cfg(test)]
+mod tests {
+    use service_kit::database::{Database, DatabaseSettings, PoolBounds};
+
+    use super::*;
+    use crate::serve::datasets::store as datasets;
+
+    #[tokio::test]
+    async fn data_sets_of_an_earlier_release_are_there() {
+        let folder = tempfile::tempdir().expect("folder");
+        let settings = DatabaseSettings::Sqlite { path: folder.path().join("database.sqlite3") };
+        let earlier = MigrationSet { migrations: &[FIRST], ..TABLES };
+        let database = Database::open(&settings, &[earlier], PoolBounds::default()).await.expect("database");
+        let statement = "INSERT INTO datasets (name, last_version, created_at) VALUES ('birds', 7, 0)";
+        database.execute(sqlx::query(statement)).await.expect("a data set");
+        database.close().await;
+        let database = Database::open(&settings, &[TABLES], PoolBounds::default()).await.expect("database");
+        let found = datasets::find_dataset(&database, "birds").await.expect("database");
+        assert_eq!(found.expect("the data set").versions, 0);
+    }
+}

@@ -3,16 +3,21 @@
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
+use service_kit::database::{Database, DatabaseSettings, PoolBounds};
 use tempfile::TempDir;
+use uuid::Uuid;
+
+use crate::postgresql;
 
 /// How long anything may take here.
 const PATIENCE: Duration = Duration::from_secs(60);
+const CONFIGURATION: &str = "configuration.json";
 
 /// How a server is started.
 #[derive(Clone, Debug)]
@@ -31,6 +36,15 @@ pub struct Options {
     pub trust: Value,
     /// The token that requests show.
     pub token: Option<String>,
+    /// The PostgreSQL server that it has its database on; `None` for SQLite.
+    pub postgresql: Option<Arc<postgresql::Server>>,
+}
+
+impl Options {
+    /// With a database of its own on PostgreSQL.
+    pub fn on_postgresql() -> Self {
+        Self { postgresql: Some(postgresql::Server::shared()), ..Self::default() }
+    }
 }
 
 impl Default for Options {
@@ -43,6 +57,7 @@ impl Default for Options {
             kubernetes_url: None,
             trust: Value::Null,
             token: None,
+            postgresql: None,
         }
     }
 }
@@ -68,14 +83,14 @@ impl Server {
         let mut configuration = json!({
             "platform": "test",
             "namespace": "test",
-            "database": {"sqlite": {"path": folder.path().join("data/database.sqlite3")}},
+            "database": database(&options, folder.path()),
             "objects": {"folder": {"path": folder.path().join("data/objects")}},
             "analyses": options.bounds
         });
         if !options.trust.is_null() {
             configuration["trust"] = options.trust.clone();
         }
-        std::fs::write(folder.path().join("configuration.json"), configuration.to_string()).expect("file");
+        std::fs::write(folder.path().join(CONFIGURATION), configuration.to_string()).expect("file");
         let (process, address) = spawn(folder.path(), &options);
         Self { process, options, folder, address, http: Client::new() }
     }
@@ -111,6 +126,15 @@ impl Server {
     /// Where the objects with this prefix are.
     pub fn objects(&self, prefix: &str) -> PathBuf {
         self.folder.path().join("data/objects").join(prefix)
+    }
+
+    /// Its database, as another pod sees it.
+    pub async fn database(&self) -> Database {
+        let text = std::fs::read(self.folder.path().join(CONFIGURATION)).expect("file");
+        let mut configuration: Value = serde_json::from_slice(&text).expect("configuration");
+        let settings: DatabaseSettings =
+            serde_json::from_value(configuration["database"].take()).expect("settings");
+        Database::open(&settings, &[], PoolBounds::default()).await.expect("database")
     }
 
     /// A request that is not sent yet.
@@ -188,6 +212,16 @@ impl Drop for Server {
     }
 }
 
+/// The section `database` of the configuration.
+fn database(options: &Options, folder: &Path) -> Value {
+    let Some(server) = &options.postgresql else {
+        return json!({"sqlite": {"path": folder.join("data/database.sqlite3")}});
+    };
+    let file = folder.join("url");
+    std::fs::write(&file, server.url()).expect("file");
+    json!({"postgresql": {"urlFile": file, "schema": format!("test_{}", Uuid::now_v7().simple())}})
+}
+
 fn spawn(folder: &Path, options: &Options) -> (Child, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_analysis-base"));
     if let Some(bytes) = options.temporary_bytes {
@@ -196,7 +230,7 @@ fn spawn(folder: &Path, options: &Options) -> (Child, String) {
     let mut process = command
         .arg("serve")
         .arg("--configuration")
-        .arg(folder.join("configuration.json"))
+        .arg(folder.join(CONFIGURATION))
         .arg("--work-folder")
         .arg(folder.join("work"))
         .arg("--listen")

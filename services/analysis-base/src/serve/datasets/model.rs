@@ -105,7 +105,7 @@ pub struct Version {
     /// Name of the data set.
     #[schema(example = "flights")]
     pub dataset: String,
-    /// Number of the version: 1, 2, 3 and so on.
+    /// Number of the version: 1, 2, 3 and so on. No other data ever get it, not even when these were deleted.
     #[schema(example = 3)]
     pub version: i64,
     /// Format of the data.
@@ -133,7 +133,7 @@ pub struct Dataset {
     /// Its name.
     #[schema(example = "flights")]
     pub name: String,
-    /// When its first version was uploaded.
+    /// When its first version was uploaded; after a deletion, when the first one after that was.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
     /// How many versions there are.

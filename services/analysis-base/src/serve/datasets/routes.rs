@@ -214,7 +214,8 @@ pub(crate) async fn get_preview(
 
 /// Delete a data set
 ///
-/// With all of its versions, unless an analysis that is under way uses one of them.
+/// With all of its versions, unless an analysis that is under way uses one of them. Their numbers are not given again:
+/// a later upload under the name goes on counting.
 #[utoipa::path(
     delete,
     path = "/v1/datasets/{name}",
@@ -243,7 +244,7 @@ pub(crate) async fn delete(
 
 /// Delete a version of a data set
 ///
-/// Unless an analysis that is under way uses it. The numbers of the other versions stay.
+/// Unless an analysis that is under way uses it. The numbers of the other versions stay, and its own is not used again.
 #[utoipa::path(
     delete,
     path = "/v1/datasets/{name}/versions/{version}",

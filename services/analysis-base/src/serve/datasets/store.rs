@@ -30,19 +30,22 @@ macro_rules! select_datasets {
     (SELECT count(*) FROM versions WHERE dataset = datasets.name) AS versions,
     id, dataset, version, format, options, bytes, sha256, columns, versions.created_at, statistics
 FROM datasets LEFT JOIN versions ON versions.dataset = datasets.name
-    AND version = (SELECT max(version) FROM versions WHERE dataset = datasets.name) ",
+    AND version = (SELECT max(version) FROM versions WHERE dataset = datasets.name)
+WHERE last_version > deleted_version AND ",
             $rest
         )
     };
 }
-const PAGE: &str = select_datasets!("WHERE datasets.name > $1 ORDER BY datasets.name LIMIT $2");
-const FIND_DATASET: &str = select_datasets!("WHERE datasets.name = $1");
+const PAGE: &str = select_datasets!("datasets.name > $1 ORDER BY datasets.name LIMIT $2");
+const FIND_DATASET: &str = select_datasets!("datasets.name = $1");
 
 /// Gives the number of the new version. It also keeps others from doing the
 /// same until the end of the transaction.
 const NEXT: &str = "\
 INSERT INTO datasets (name, last_version, created_at) VALUES ($1, 1, $2)
-ON CONFLICT (name) DO UPDATE SET last_version = datasets.last_version + 1
+ON CONFLICT (name) DO UPDATE SET last_version = datasets.last_version + 1,
+    created_at = CASE WHEN datasets.last_version > datasets.deleted_version THEN datasets.created_at
+        ELSE excluded.created_at END
 RETURNING last_version";
 
 const INSERT: &str = "\
@@ -53,13 +56,12 @@ const USERS: &str = "\
 SELECT DISTINCT analysis FROM analysis_inputs JOIN versions ON versions.id = analysis_inputs.version
 WHERE dataset = $1 AND ($2 = 0 OR versions.version = $2) LIMIT 3";
 
-const IDS: &str = "SELECT id FROM versions WHERE dataset = $1 AND ($2 = 0 OR version = $2)";
+/// Before its versions: it keeps others from adding one until the end of the
+/// transaction.
+const DELETE: &str = "UPDATE datasets SET deleted_version = last_version WHERE name = $1";
 
-const STATISTICS: &str = "SELECT statistics FROM versions WHERE dataset = $1 AND ($2 = 0 OR version = $2) AND statistics IS NOT NULL";
-
-const DELETE_VERSIONS: &str = "DELETE FROM versions WHERE dataset = $1 AND ($2 = 0 OR version = $2)";
-
-const DELETE: &str = "DELETE FROM datasets WHERE name = $1";
+const DELETE_VERSIONS: &str = "\
+DELETE FROM versions WHERE dataset = $1 AND ($2 = 0 OR version = $2) RETURNING id, statistics";
 
 const SET_STATISTICS: &str = "\
 UPDATE versions SET statistics = $2 WHERE id = $1 AND (statistics IS NULL OR statistics = $3)";
@@ -289,38 +291,30 @@ pub async fn users(
     transaction: &mut Transaction,
     deleted: Deleted<'_>,
 ) -> Result<Vec<String>, DatabaseError> {
-    texts(transaction, USERS, deleted).await
-}
-
-/// Deletes rows. The objects are left.
-///
-/// # Errors
-/// If the database fails; [`is_in_use`] tells whether an analysis has just begun to use a version.
-pub async fn delete(transaction: &mut Transaction, deleted: Deleted<'_>) -> Result<Remains, DatabaseError> {
-    let versions = texts(transaction, IDS, deleted).await?;
-    let statistics = texts(transaction, STATISTICS, deleted).await?;
-    sqlx::query(DELETE_VERSIONS)
-        .bind(deleted.name)
-        .bind(deleted.version.unwrap_or_default())
-        .execute(&mut **transaction)
-        .await?;
-    if deleted.version.is_none() {
-        sqlx::query(DELETE).bind(deleted.name).execute(&mut **transaction).await?;
-    }
-    Ok(Remains { versions, statistics })
-}
-
-async fn texts(
-    transaction: &mut Transaction,
-    sql: &'static str,
-    deleted: Deleted<'_>,
-) -> Result<Vec<String>, DatabaseError> {
-    let texts = sqlx::query_scalar::<Any, String>(sql)
+    let users = sqlx::query_scalar::<Any, String>(USERS)
         .bind(deleted.name)
         .bind(deleted.version.unwrap_or_default())
         .fetch_all(&mut **transaction)
         .await?;
-    Ok(texts)
+    Ok(users)
+}
+
+/// Deletes rows. The objects are left, and so are the numbers: no other version
+/// gets them.
+///
+/// # Errors
+/// If the database fails; [`is_in_use`] tells whether an analysis has just begun to use a version.
+pub async fn delete(transaction: &mut Transaction, deleted: Deleted<'_>) -> Result<Remains, DatabaseError> {
+    if deleted.version.is_none() {
+        sqlx::query(DELETE).bind(deleted.name).execute(&mut **transaction).await?;
+    }
+    let gone = sqlx::query_as::<Any, (String, Option<String>)>(DELETE_VERSIONS)
+        .bind(deleted.name)
+        .bind(deleted.version.unwrap_or_default())
+        .fetch_all(&mut **transaction)
+        .await?;
+    let (versions, statistics): (Vec<_>, Vec<_>) = gone.into_iter().unzip();
+    Ok(Remains { versions, statistics: statistics.into_iter().flatten().collect() })
 }
 
 /// Whether something could not be deleted because something else refers to it.
