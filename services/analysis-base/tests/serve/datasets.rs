@@ -62,6 +62,12 @@ async fn the_bytes_come_back_as_they_were() {
     assert_eq!(beyond.header("content-range"), format!("bytes */{}", CSV.len()));
     let known = server.request("GET", path).header("if-none-match", whole.header("etag"));
     assert_eq!(Answer::of(known).await.status, 304);
+    let wanted = |tag: String| Answer::of(server.request("GET", path).header("if-match", tag));
+    assert_eq!(wanted(whole.header("etag")).await.status, 200);
+    assert_eq!(wanted("*".to_owned()).await.status, 200);
+    wanted(format!("W/{}", whole.header("etag"))).await.problem(412);
+    let others = server.request("GET", path).header("if-none-match", whole.header("etag"));
+    Answer::of(others.header("if-match", "\"others\"")).await.problem(412);
     // What was said of the download can be said of an upload.
     let again = server.request("PUT", "/v1/datasets/copy").header("content-type", "text/csv; charset=utf-8");
     let again = again.header("repr-digest", whole.header("repr-digest")).body(CSV);

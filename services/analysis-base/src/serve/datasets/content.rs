@@ -30,6 +30,7 @@ use crate::serve::state::Service;
         ("version" = String, Path, description = "Number of the version, or `latest`", example = json!("latest")),
         ("Range" = Option<String>, Header, description = "One range of bytes (RFC 9110, section 14)",
             example = json!("bytes=0-1023")),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` of what has to be there"),
         ("If-None-Match" = Option<String>, Header, description = "The `ETag` of what is there already")
     ),
     responses(
@@ -51,6 +52,8 @@ use crate::serve::state::Service;
         (status = 304, description = "The data are those that the client has"),
         (status = 404, description = "There is no such version", body = ProblemBody,
             content_type = "application/problem+json"),
+        (status = 412, description = "The data are others than those that `If-Match` names", body = ProblemBody,
+            content_type = "application/problem+json"),
         (status = 416, description = "The data have no such part", body = ProblemBody,
             content_type = "application/problem+json"),
         (status = "default", description = "Another problem", body = ProblemBody,
@@ -66,6 +69,12 @@ pub(crate) async fn get(
     let data = record.data();
     let version = record.version;
     let tag = format!("\"{}\"", version.sha256);
+    // Before the other conditions (RFC 9110, section 13.2.2).
+    if !is_as_asked(&headers, &tag) {
+        let detail = format!("The data are others than those that `If-Match` names: their `ETag` is {tag}.");
+        let status = StatusCode::PRECONDITION_FAILED;
+        return Err(Problem::new(status, "precondition-failed", "Precondition failed", detail).into());
+    }
     let described = describe(&version, &tag);
     if header_is(&headers, header::IF_NONE_MATCH.as_str(), |value| is_listed(value, &tag)) {
         return Ok((StatusCode::NOT_MODIFIED, described).into_response());
@@ -124,6 +133,15 @@ fn header_is(headers: &HeaderMap, name: &str, test: impl Fn(&str) -> bool) -> bo
     headers.get(name).and_then(|value| value.to_str().ok()).is_some_and(|value| test(value.trim()))
 }
 
+/// Whether the data are those that `If-Match` names, if it names any. A weak
+/// tag names none: it does not say that each byte is the same (RFC 9110,
+/// section 13.1.1).
+fn is_as_asked(headers: &HeaderMap, tag: &str) -> bool {
+    let names = |list: &str| list.trim() == "*" || list.split(',').any(|listed| listed.trim() == tag);
+    let mut lists = headers.get_all(header::IF_MATCH).iter();
+    !headers.contains_key(header::IF_MATCH) || lists.any(|list| list.to_str().is_ok_and(names))
+}
+
 /// Whether a list of entity tags has this one (RFC 9110, section 13.1.2).
 fn is_listed(list: &str, tag: &str) -> bool {
     list == "*" || list.split(',').any(|listed| listed.trim().trim_start_matches("W/") == tag)
@@ -169,6 +187,24 @@ mod tests {
             ("bytes=a-b", None),
         ] {
             assert_eq!(part(range, 100), expected, "{range}");
+        }
+    }
+
+    #[test]
+    fn what_has_to_be_there_is_compared_strongly() {
+        let is_as_asked = |lists: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for &list in lists {
+                headers.append(header::IF_MATCH, HeaderValue::from_static(list));
+            }
+            super::is_as_asked(&headers, "\"b\"")
+        };
+        assert!(is_as_asked(&[]));
+        assert!(is_as_asked(&["*"]));
+        assert!(is_as_asked(&["\"a\" , \"b\""]));
+        assert!(is_as_asked(&["\"a\"", "\"b\""]));
+        for lists in [&["W/\"b\""], &["\"a\""], &["b"], &[""]] {
+            assert!(!is_as_asked(lists), "{lists:?}");
         }
     }
 
