@@ -163,6 +163,7 @@ async fn serve(arguments: &Arguments) -> Result<(), ServeFailure> {
     let routes = routes().with_state(Arc::clone(&service));
     let streams = streams().with_state(Arc::clone(&service));
     let router = application(routes, streams, readiness.clone(), metrics, trust).into_router()?;
+    let router = uploads::with_named_methods(router);
     let listener = server::listen(arguments.listen).await?;
 
     let workers = tokio::spawn(work(Arc::clone(&service), stopping.clone()));

@@ -9,13 +9,16 @@
 
 mod finish;
 mod headers;
+mod method;
 mod receive;
 mod routes;
 pub(in crate::serve) mod store;
 
 use std::sync::Arc;
 
+use axum::Router;
 use axum::http::StatusCode;
+use axum::middleware::from_fn;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use service_kit::Problem;
@@ -45,6 +48,13 @@ pub(in crate::serve) fn routes() -> OpenApiRouter<Arc<Service>> {
 /// What may go on for hours.
 pub(in crate::serve) fn streams() -> OpenApiRouter<Arc<Service>> {
     OpenApiRouter::default().routes(routes!(receive::patch))
+}
+
+/// The routes of the service for clients that name the method of a request in
+/// a header. A layer of the routes themselves would come too late: they are
+/// chosen by the method.
+pub(in crate::serve) fn with_named_methods(routes: Router) -> Router {
+    Router::new().fallback_service(routes).layer(from_fn(method::named))
 }
 
 /// What is told of an upload of which nobody can make a version.

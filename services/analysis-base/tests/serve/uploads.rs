@@ -104,7 +104,9 @@ async fn what_came_before_the_connection_broke_is_kept() {
 async fn what_is_no_upload_is_refused() {
     let server = Server::start();
     let other_version = server.request("POST", "/v1/uploads").header("tus-resumable", "0.2.0");
-    Answer::of(other_version).await.problem(412);
+    let refused = Answer::of(other_version).await;
+    refused.problem(412);
+    assert_eq!(refused.header("tus-version"), "1.0.0");
     announce(&server, "d", 0).await.problem(422);
     announce(&server, "No Name", 10).await.problem(422);
     announce(&server, "d", 1 << 50).await.problem(413);
@@ -116,4 +118,27 @@ async fn what_is_no_upload_is_refused() {
     assert_eq!(Answer::of(given_up).await.status, 204);
     server.get(&address).await.problem(404);
     send(&server, &address, 0, "a\n1\n").await.problem(404);
+}
+
+#[tokio::test]
+async fn a_client_can_name_the_method_that_it_cannot_send() {
+    let server = Server::start();
+    let address = begin(&server, "d", 4).await;
+    let post = |path: &str, method: &str| {
+        let request = server.request("POST", path).header("tus-resumable", "1.0.0");
+        request.header("x-http-method-override", method)
+    };
+    let part = post(&address, "PATCH").header("content-type", "application/offset+octet-stream");
+    let sent = Answer::of(part.header("upload-offset", 0).body("a\n")).await;
+    assert_eq!((sent.status, sent.header("upload-offset").as_str()), (204, "2"), "{}", sent.text());
+    let asked = Answer::of(post(&address, "HEAD")).await;
+    assert_eq!((asked.status, asked.header("upload-offset").as_str()), (200, "2"));
+    assert_eq!(Answer::of(post(&address, "DELETE")).await.status, 204);
+    server.get(&address).await.problem(404);
+    // The answer to HEAD has no body, and is read to its end all the same.
+    assert_eq!(Answer::of(post(&address, "HEAD")).await.status, 404);
+    // Without the header, and elsewhere, a POST is one.
+    Answer::of(server.request("POST", &address)).await.problem(405);
+    assert_eq!(server.put("d", "format=csv", CSV).await.status, 201);
+    Answer::of(post("/v1/datasets/d", "DELETE")).await.problem(405);
 }

@@ -32,7 +32,12 @@ const EXPIRES: HeaderName = HeaderName::from_static("upload-expires");
 /// An answer, of which the client knows which protocol it is of.
 pub fn answered(answer: Result<Response, ServeError>) -> Response {
     let mut response = answer.unwrap_or_else(IntoResponse::into_response);
-    response.headers_mut().insert(RESUMABLE, HeaderValue::from_static(VERSION));
+    let is_of_another_version = response.status() == StatusCode::PRECONDITION_FAILED;
+    let headers = response.headers_mut();
+    headers.insert(RESUMABLE, HeaderValue::from_static(VERSION));
+    if is_of_another_version {
+        headers.insert(VERSIONS, HeaderValue::from_static(VERSION));
+    }
     response
 }
 

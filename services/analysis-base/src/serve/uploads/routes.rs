@@ -82,7 +82,8 @@ impl From<UploadRecord> for ResumableUpload {
 
 /// Learn what resumable uploads can do
 ///
-/// tus 1.0: <https://tus.io/protocols/resumable-upload>.
+/// tus 1.0: <https://tus.io/protocols/resumable-upload>. A client that cannot send PATCH or DELETE sends POST with the
+/// header `X-HTTP-Method-Override`, which names the method.
 #[utoipa::path(
     options,
     path = "/v1/uploads",
@@ -122,7 +123,8 @@ pub(crate) async fn options(State(service): State<Arc<Service>>) -> Response {
         (status = 400, description = "A header cannot be understood", body = ProblemBody,
             content_type = "application/problem+json"),
         (status = 412, description = "The version of the protocol is not spoken here", body = ProblemBody,
-            content_type = "application/problem+json"),
+            content_type = "application/problem+json",
+            headers(("Tus-Version" = String, description = "The version that is"))),
         (status = 413, description = "There are more bytes than are accepted", body = ProblemBody,
             content_type = "application/problem+json"),
         (status = 422, description = "The name or the options do not fit", body = ProblemBody,
@@ -188,7 +190,8 @@ async fn begin(service: &Service, headers: &HeaderMap) -> Result<Response, Serve
             ("Upload-Metadata" = String, description = "As it was given")
         )),
         (status = 404, description = "There is no such upload, or it has expired"),
-        (status = 412, description = "The version of the protocol is not spoken here")
+        (status = 412, description = "The version of the protocol is not spoken here",
+            headers(("Tus-Version" = String, description = "The version that is")))
     )
 )]
 pub(crate) async fn head(
@@ -253,7 +256,8 @@ pub(crate) async fn get(
         (status = 409, description = "It is becoming a version just now", body = ProblemBody,
             content_type = "application/problem+json"),
         (status = 412, description = "The version of the protocol is not spoken here", body = ProblemBody,
-            content_type = "application/problem+json"),
+            content_type = "application/problem+json",
+            headers(("Tus-Version" = String, description = "The version that is"))),
         (status = "default", description = "Another problem", body = ProblemBody,
             content_type = "application/problem+json")
     )
