@@ -83,6 +83,19 @@ impl Garbage {
         Ok(())
     }
 
+    /// The same from this transaction on.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn reserve_in(
+        transaction: &mut Transaction,
+        prefix: &str,
+        after: Duration,
+    ) -> Result<(), DatabaseError> {
+        sqlx::query(RESERVE).bind(prefix).bind(milliseconds(after)).execute(&mut **transaction).await?;
+        Ok(())
+    }
+
     /// The objects of this prefix are referred to from this transaction on.
     /// False if they are garbage already.
     ///
@@ -113,8 +126,7 @@ impl Garbage {
     /// # Errors
     /// If the database fails.
     pub async fn discard(transaction: &mut Transaction, prefix: &str) -> Result<(), DatabaseError> {
-        sqlx::query(RESERVE).bind(prefix).bind(0_i64).execute(&mut **transaction).await?;
-        Ok(())
+        Self::reserve_in(transaction, prefix, Duration::ZERO).await
     }
 
     /// The objects of this prefix are not going to be referred to, unless they

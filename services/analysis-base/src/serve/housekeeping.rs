@@ -73,7 +73,7 @@ async fn remove_uploads(service: &Service) -> Result<(), ServeError> {
         let is_last = expired.len() < BATCH;
         for id in expired {
             let mut transaction = service.database.begin().await?;
-            if uploads::delete(&mut transaction, &id).await? {
+            if uploads::delete_expired(&mut transaction, &id).await? {
                 Garbage::discard(&mut transaction, &uploads::prefix(&id)).await?;
                 transaction.commit().await?;
             }

@@ -9,12 +9,16 @@
 
 mod finish;
 mod headers;
+mod hold;
 mod method;
 mod receive;
 mod routes;
 pub(in crate::serve) mod store;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::http::StatusCode;
@@ -28,6 +32,9 @@ use utoipa_axum::routes;
 pub(in crate::serve) use finish::Finisher;
 
 use super::state::Service;
+
+/// How long it is waited for the next part.
+const LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What a job of the queue carries.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::server::{Answer, Server};
 
@@ -82,6 +82,7 @@ async fn what_cannot_be_read_is_refused_with_the_last_part() {
 async fn what_came_before_the_connection_broke_is_kept() {
     let server = Server::start();
     let address = begin(&server, "d", 8).await;
+    let before = server.get(&address).await.json();
     let mut client = TcpStream::connect(server.address()).expect("connect");
     let head = format!(
         "PATCH {address} HTTP/1.1\r\nhost: test\r\ntus-resumable: 1.0.0\r\nupload-offset: 0\r\n\
@@ -90,6 +91,9 @@ async fn what_came_before_the_connection_broke_is_kept() {
     client.write_all(head.as_bytes()).expect("send");
     client.set_read_timeout(Some(Duration::from_millis(300))).expect("timeout");
     let _ = client.read(&mut [0; 16]);
+    // It does not expire while the part comes in.
+    let later = |upload: &Value| upload["received"] == 0 && upload["expiresAt"] != before["expiresAt"];
+    server.until(&address, later).await;
     drop(client);
     let begun = std::time::Instant::now();
     while offset(&server, &address).await != 4 {

@@ -16,18 +16,17 @@ use tokio::time::Instant;
 use tracing::Instrument;
 use uuid::Uuid;
 
-use super::Work;
 use super::headers::{OFFSET, PART, answered, bytes, check_version, expires};
-use super::routes::{LIFE, find};
+use super::hold::{EVERY, Hold, PARTS_LIFE};
+use super::routes::find;
 use super::store::{self, Part, UploadRecord, UploadStatus, prefix};
+use super::{LIFE, Work};
 use crate::serve::analyses::at_most;
 use crate::serve::datasets::next_chunk;
 use crate::serve::error::ServeError;
 use crate::serve::garbage::Garbage;
 use crate::serve::state::{LOOK, Service};
 
-/// The parts are garbage a while after the upload has expired.
-const PARTS_LIFE: Duration = Duration::from_secs(26 * 60 * 60);
 /// How long the last part waits for the version.
 const FINISH: Duration = Duration::from_secs(20);
 /// How often it is tried to make a version of all parts.
@@ -117,7 +116,9 @@ async fn receive(
 
 /// Takes in a part, as far as it comes.
 async fn take(service: &Service, id: &str, starts_at: i64, rest: u64, body: Body) -> Result<(), ServeError> {
-    service.garbage.reserve(&prefix(id), PARTS_LIFE).await?;
+    let Some(mut hold) = Hold::begin(&service.database, id, starts_at, EVERY).await? else {
+        return Err(wrong_offset(&find(service, id).await?).into());
+    };
     let object = format!("{}/{}", prefix(id), Uuid::now_v7());
     let mut upload = service.objects.create(&object).await?;
     let mut chunks = body.into_data_stream();
@@ -130,6 +131,9 @@ async fn take(service: &Service, id: &str, starts_at: i64, rest: u64, body: Body
             Ok(Some(chunk)) => {
                 service.metrics.uploaded.inc_by(chunk.len() as u64);
                 upload.write(chunk).await?;
+                if !hold.go_on().await {
+                    return Err(wrong_offset(&find(service, id).await?).into());
+                }
             }
             Err(problem) => break Some(problem),
         }
@@ -153,7 +157,7 @@ async fn keep(service: &Service, id: &str, part: &Part, is_last: bool) -> Result
         transaction.rollback().await?;
         return Err(wrong_offset(&find(service, id).await?).into());
     }
-    // The part may have come in for hours, and the upload lives on from now.
+    // The part may have come in for a while, and the upload lives on from now.
     if !Garbage::extend(&mut transaction, &prefix(id), PARTS_LIFE).await? {
         return Err(ServeError::TooLate);
     }

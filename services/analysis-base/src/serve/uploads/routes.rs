@@ -1,5 +1,4 @@
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -14,6 +13,7 @@ use service_kit::problem::ProblemBody;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::LIFE;
 use super::headers::{
     LENGTH, METADATA, OFFSET, abilities, answered, bytes, check_version, expires, metadata,
 };
@@ -23,9 +23,6 @@ use crate::serve::error::ServeError;
 use crate::serve::garbage::Garbage;
 use crate::serve::schema;
 use crate::serve::state::Service;
-
-/// How long it is waited for the next part.
-pub(super) const LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A resumable upload.
 #[derive(Debug, Serialize, ToSchema)]

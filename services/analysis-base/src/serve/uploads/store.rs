@@ -28,6 +28,10 @@ UPDATE uploads SET received = received + $3, expires_at = (SELECT milliseconds F
     status = CASE WHEN received + $3 = bytes THEN 'finishing' ELSE status END
 WHERE id = $1 AND received = $2 AND status = 'receiving'";
 
+const RENEW: &str = "\
+UPDATE uploads SET expires_at = (SELECT milliseconds FROM kit_clock) + $3
+WHERE id = $1 AND received = $2 AND status = 'receiving'";
+
 const INSERT_PART: &str =
     "INSERT INTO upload_parts (upload, starts_at, bytes, object) VALUES ($1, $2, $3, $4)";
 
@@ -41,6 +45,11 @@ const DELETE_PARTS: &str = "DELETE FROM upload_parts WHERE upload = $1";
 const DELETE: &str = "DELETE FROM uploads WHERE id = $1";
 
 const LOCK: &str = "UPDATE uploads SET expires_at = expires_at WHERE id = $1 AND status <> 'finishing'";
+
+/// A part may have come since it was found to have expired.
+const LOCK_EXPIRED: &str = "\
+UPDATE uploads SET expires_at = expires_at
+WHERE id = $1 AND status <> 'finishing' AND expires_at <= (SELECT milliseconds FROM kit_clock)";
 
 const EXPIRED: &str = "\
 SELECT id FROM uploads WHERE expires_at <= (SELECT milliseconds FROM kit_clock) AND status <> 'finishing' LIMIT $1";
@@ -191,6 +200,21 @@ pub async fn receive(
     Ok(true)
 }
 
+/// Puts off the time at which the upload is removed, while its next part comes
+/// in. False if that is not the next one any more.
+///
+/// # Errors
+/// If the database fails.
+pub async fn renew(
+    transaction: &mut Transaction,
+    id: &str,
+    starts_at: i64,
+    life: Duration,
+) -> Result<bool, DatabaseError> {
+    let statement = sqlx::query(RENEW).bind(id).bind(starts_at).bind(milliseconds(life));
+    Ok(statement.execute(&mut **transaction).await?.rows_affected() == 1)
+}
+
 /// The objects with the parts, in their order.
 ///
 /// # Errors
@@ -231,7 +255,23 @@ pub async fn end(
 /// # Errors
 /// If the database fails.
 pub async fn delete(transaction: &mut Transaction, id: &str) -> Result<bool, DatabaseError> {
-    if sqlx::query(LOCK).bind(id).execute(&mut **transaction).await?.rows_affected() == 0 {
+    delete_locked(transaction, id, LOCK).await
+}
+
+/// The same, unless its time is not up, or not any more.
+///
+/// # Errors
+/// If the database fails.
+pub async fn delete_expired(transaction: &mut Transaction, id: &str) -> Result<bool, DatabaseError> {
+    delete_locked(transaction, id, LOCK_EXPIRED).await
+}
+
+async fn delete_locked(
+    transaction: &mut Transaction,
+    id: &str,
+    lock: &'static str,
+) -> Result<bool, DatabaseError> {
+    if sqlx::query(lock).bind(id).execute(&mut **transaction).await?.rows_affected() == 0 {
         return Ok(false);
     }
     sqlx::query(DELETE_PARTS).bind(id).execute(&mut **transaction).await?;
