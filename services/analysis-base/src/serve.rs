@@ -85,7 +85,7 @@ const LEASE: Duration = Duration::from_secs(15);
 /// Analyses that run when the service stops may go on for so long. It is less
 /// than a pod has to end, and requests that wait for them have it as well.
 const DRAIN: Duration = Duration::from_secs(15);
-/// How often an analysis that failed for a reason that may pass is tried again.
+/// The waits after an analysis or an upload has failed for a reason that may pass.
 const BACKOFF: Backoff = Backoff { first: Duration::from_secs(1), longest: Duration::from_secs(60) };
 
 /// Why the service does not run.

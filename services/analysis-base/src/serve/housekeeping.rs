@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use service_kit::problem::chain;
-use service_kit::queue::Queue;
+use service_kit::queue::{DeadJob, Queue};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::analyses::Work as Analysis;
@@ -15,7 +15,7 @@ use super::error::ServeError;
 use super::garbage::Garbage;
 use super::state::Service;
 use super::uploads::store as uploads;
-use super::uploads::{Work as Upload, failed_problem};
+use super::uploads::{LIFE, Work as Upload, failed_problem};
 
 /// How often all of it is done.
 const PERIOD: Duration = Duration::from_secs(30);
@@ -88,7 +88,7 @@ async fn remove_uploads(service: &Service) -> Result<(), ServeError> {
 /// A job that ended its process each time, or could never be stored, is dead:
 /// nobody else tells those who wait for it.
 async fn end_dead(service: &Service) -> Result<(), ServeError> {
-    for Analysis { analysis, .. } in dead(&service.queue).await? {
+    for (Analysis { analysis, .. }, _) in dead(&service.queue).await? {
         let end = analyses::End::gave_up();
         let mut transaction = service.database.begin().await?;
         if analyses::end(&mut transaction, &analysis, &end, service.retention()).await? {
@@ -96,10 +96,10 @@ async fn end_dead(service: &Service) -> Result<(), ServeError> {
             service.changes.tell(&analysis);
         }
     }
-    for Upload { upload } in dead(&service.finishing).await? {
+    for (Upload { upload }, died_at) in dead(&service.finishing).await? {
+        let problem = failed_problem(false);
         let mut transaction = service.database.begin().await?;
-        if uploads::end(&mut transaction, &upload, Err(&failed_problem())).await? {
-            Garbage::discard(&mut transaction, &uploads::prefix(&upload)).await?;
+        if uploads::set_aside(&mut transaction, &upload, &problem, LIFE, died_at).await? {
             transaction.commit().await?;
             service.changes.tell(&upload);
         }
@@ -107,9 +107,11 @@ async fn end_dead(service: &Service) -> Result<(), ServeError> {
     Ok(())
 }
 
-async fn dead<T: DeserializeOwned>(queue: &Queue) -> Result<Vec<T>, ServeError> {
+/// What the dead jobs of a queue carry, each with when it died.
+async fn dead<T: DeserializeOwned>(queue: &Queue) -> Result<Vec<(T, i64)>, ServeError> {
     let jobs = queue.dead(DEAD).await?;
-    Ok(jobs.iter().filter_map(|job| serde_json::from_str(&job.payload).ok()).collect())
+    let read = |job: &DeadJob| Some((serde_json::from_str(&job.payload).ok()?, job.died_at));
+    Ok(jobs.iter().filter_map(read).collect())
 }
 
 async fn count(service: &Service) -> Result<(), ServeError> {

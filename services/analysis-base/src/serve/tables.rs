@@ -11,7 +11,8 @@
 use service_kit::database::{Migration, MigrationSet};
 
 /// What the database needs for this service.
-pub const TABLES: MigrationSet = MigrationSet { owner: "analysis-base", migrations: &[FIRST, NUMBERS] };
+pub const TABLES: MigrationSet =
+    MigrationSet { owner: "analysis-base", migrations: &[FIRST, NUMBERS, QUEUED] };
 
 /// `versions.statistics` is the analysis with the profile of the version.
 /// `analyses.objects` is the prefix of the objects with the result. An
@@ -111,6 +112,11 @@ ALTER TABLE datasets ADD COLUMN deleted_version BIGINT NOT NULL DEFAULT 0;
 CREATE INDEX datasets_that_are_there ON datasets (name) WHERE last_version > deleted_version;
 ",
 );
+
+/// `uploads.queued_at` is when the parts were last to be made a version: jobs
+/// that died before say nothing of an upload.
+const QUEUED: Migration =
+    Migration::new(3, "uploads that are tried again", "ALTER TABLE uploads ADD COLUMN queued_at BIGINT");
 
 #[cfg(test)]
 mod tests {

@@ -3,6 +3,8 @@
 //!
 //! ```text
 //!   POST ─▶ PATCH … PATCH ─▶ all there: a job ─▶ the parts joined, inspected ─▶ a version
+//!                    ▲                   │
+//!                    └── empty ── failed ┘ for no fault of the data: the parts are kept
 //! ```
 //!
 //! Objects cannot be added to, so each PATCH makes one of its own.
@@ -31,10 +33,12 @@ use utoipa_axum::routes;
 
 pub(in crate::serve) use finish::Finisher;
 
+use super::error::NO_ROOM;
 use super::state::Service;
 
-/// How long it is waited for the next part.
-const LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long it is waited for the next part, or for a client that has another
+/// version tried of parts that the service could make none of.
+pub(in crate::serve) const LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What a job of the queue carries.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -64,9 +68,17 @@ pub(in crate::serve) fn with_named_methods(routes: Router) -> Router {
     Router::new().fallback_service(routes).layer(from_fn(method::named))
 }
 
-/// What is told of an upload of which nobody can make a version.
-pub(in crate::serve) fn failed_problem() -> Value {
-    let status = StatusCode::INTERNAL_SERVER_ERROR;
-    let detail = "The service has tried several times to make a version of the upload. Its log says more.";
-    Problem::new(status, "internal", "Internal error", detail).body()
+/// What is told of an upload of which the service could make no version, for no
+/// fault of the data.
+pub(in crate::serve) fn failed_problem(is_storage_full: bool) -> Value {
+    const AGAIN: &str = "All parts are kept until the upload expires: send an empty one at their end to have them \
+                         tried again.";
+    let problem = if is_storage_full {
+        Problem::storage_full(format!("{NO_ROOM} {AGAIN}"))
+    } else {
+        let detail = "The service has tried many times to make a version of the upload. Its log says more.";
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        Problem::new(status, "internal", "Internal error", format!("{detail} {AGAIN}"))
+    };
+    problem.body()
 }

@@ -44,6 +44,7 @@ mod processes;
 mod restart;
 mod results;
 mod server;
+mod setbacks;
 mod statistics;
 mod tokens;
 mod uploads;

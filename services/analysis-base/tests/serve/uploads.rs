@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 
 use crate::server::{Answer, Server};
 
-const CSV: &str = "carrier,delay\nUA,2\nB6,3\n";
+pub const CSV: &str = "carrier,delay\nUA,2\nB6,3\n";
 
 /// Begins an upload; gives its address.
-async fn begin(server: &Server, name: &str, bytes: usize) -> String {
+pub async fn begin(server: &Server, name: &str, bytes: usize) -> String {
     let answer = announce(server, name, bytes).await;
     assert_eq!(answer.status, 201, "{}", answer.text());
     assert_eq!(answer.header("tus-resumable"), "1.0.0");
@@ -27,7 +27,8 @@ async fn announce(server: &Server, name: &str, bytes: usize) -> Answer {
     Answer::of(request.header("upload-length", bytes).header("upload-metadata", metadata)).await
 }
 
-async fn send(server: &Server, address: &str, offset: usize, data: &'static str) -> Answer {
+/// Sends a part.
+pub async fn send(server: &Server, address: &str, offset: usize, data: &'static str) -> Answer {
     let request = server.request("PATCH", address).header("tus-resumable", "1.0.0");
     let request = request.header("content-type", "application/offset+octet-stream");
     Answer::of(request.header("upload-offset", offset).body(data)).await
@@ -76,6 +77,9 @@ async fn what_cannot_be_read_is_refused_with_the_last_part() {
     assert!(detail.contains("line 3"), "{detail}");
     assert_eq!(server.get(&address).await.json()["status"], "failed");
     server.get("/v1/datasets/ragged").await.problem(404);
+    // It would be the same once more.
+    crate::server::eventually("the parts go", || !server.objects("uploads").exists()).await;
+    send(&server, &address, 10, "").await.problem(422);
 }
 
 #[tokio::test]

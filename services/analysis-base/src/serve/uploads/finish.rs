@@ -5,15 +5,14 @@ use std::time::Duration;
 
 use futures::TryStreamExt;
 use serde_json::Value;
-use service_kit::Problem;
 use service_kit::objects::Written;
 use service_kit::problem::chain;
 use service_kit::queue::{Handler, Job, JobFailure};
 use service_kit::spans::Span;
 use uuid::Uuid;
 
-use super::Work;
 use super::store::{self, UploadRecord, UploadStatus, prefix};
+use super::{LIFE, Work, failed_problem};
 use crate::serve::datasets::{self, DatasetName, data_object, inspected, publish};
 use crate::serve::error::ServeError;
 use crate::serve::garbage::Garbage;
@@ -43,15 +42,25 @@ impl Finisher {
         let Some(record) = found.filter(|record| record.status == UploadStatus::Finishing) else {
             return Ok(());
         };
-        let problem = match self.finish(job, &record).await {
+        let noted = match self.finish(job, &record).await {
             Ok(()) => return Ok(()),
             // What the client has to mend is not tried again.
-            Err(ServeError::Problem(problem)) if problem.status.is_client_error() => *problem,
+            Err(ServeError::Problem(problem)) if problem.status.is_client_error() => {
+                self.refuse(job, &record, &problem.body()).await
+            }
             Err(error) if job.attempt < job.max_attempts => return Err(JobFailure::again(chain(&error))),
-            Err(error) => Problem::from(error),
+            Err(error) => {
+                tracing::error!(
+                    upload = record.id,
+                    error = chain(&error),
+                    "No version of an upload could be made. Its parts are kept until it expires; an empty PATCH at \
+                     their end has them tried again."
+                );
+                self.set_aside(job, &record, &failed_problem(error.is_storage_full())).await
+            }
         };
-        let failed = self.fail(job, &record, &problem.body()).await;
-        failed.map_err(|error| JobFailure::again(chain(&error)))
+        // If this is the last attempt, the housekeeping does it.
+        noted.map_err(|error| JobFailure::again(chain(&error)))
     }
 
     async fn finish(&self, job: &Job, record: &UploadRecord) -> Result<(), ServeError> {
@@ -95,7 +104,8 @@ impl Finisher {
         Ok(whole.finish().await?)
     }
 
-    async fn fail(&self, job: &Job, record: &UploadRecord, problem: &Value) -> Result<(), ServeError> {
+    /// The data cannot become a version, and are not needed.
+    async fn refuse(&self, job: &Job, record: &UploadRecord, problem: &Value) -> Result<(), ServeError> {
         let service = &self.0;
         let mut transaction = service.database.begin().await?;
         store::end(&mut transaction, &record.id, Err(problem)).await?;
@@ -104,6 +114,18 @@ impl Finisher {
         transaction.commit().await?;
         service.changes.tell(&record.id);
         service.garbage.wake();
+        Ok(())
+    }
+
+    /// The data are not to blame: nobody has to send them again.
+    async fn set_aside(&self, job: &Job, record: &UploadRecord, problem: &Value) -> Result<(), ServeError> {
+        let service = &self.0;
+        let mut transaction = service.database.begin().await?;
+        // Whoever holds the job is the one who speaks for the upload.
+        store::set_aside(&mut transaction, &record.id, problem, LIFE, i64::MAX).await?;
+        job.complete(&mut transaction).await?;
+        transaction.commit().await?;
+        service.changes.tell(&record.id);
         Ok(())
     }
 }

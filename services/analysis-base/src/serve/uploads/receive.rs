@@ -9,6 +9,7 @@ use axum::http::{Extensions, HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 use service_kit::Problem;
+use service_kit::database::Transaction;
 use service_kit::extract::Path;
 use service_kit::problem::ProblemBody;
 use service_kit::queue::NewJob;
@@ -29,13 +30,16 @@ use crate::serve::state::{LOOK, Service};
 
 /// How long the last part waits for the version.
 const FINISH: Duration = Duration::from_secs(20);
-/// How often it is tried to make a version of all parts.
-const MOST_ATTEMPTS: u32 = 5;
+/// How often it is tried to make a version of all parts. With the waits between
+/// them that is most of an hour: a store that is away, or full, may be seen to
+/// by then, and a client that has sent everything does not look again.
+const MOST_ATTEMPTS: u32 = 60;
 
 /// Send a part of an upload
 ///
 /// What has come before the connection broke is kept. The last part is answered when the version is there, or when
-/// that takes longer than 20 seconds.
+/// that takes longer than 20 seconds. If the service could make none, for no fault of the data, an empty part at their
+/// end has it try again.
 #[utoipa::path(
     patch,
     path = "/v1/uploads/{id}",
@@ -106,11 +110,13 @@ async fn receive(
         return Err(wrong_offset(&record).into());
     }
     let rest = u64::try_from(record.bytes - record.received).unwrap_or_default();
-    // Nothing is left to send, but the client may not know what has become of it.
     if rest > 0 {
         let _turn = service.turns.uploads.soon().await?;
         take(service, id, starts_at, rest, body).await?;
+    } else if record.status == UploadStatus::Failed {
+        queue_again(service, id).await?;
     }
+    // If nothing was left to send, the client may not know what has become of it.
     told(service, id, extensions).await
 }
 
@@ -157,14 +163,35 @@ async fn keep(service: &Service, id: &str, part: &Part, is_last: bool) -> Result
         transaction.rollback().await?;
         return Err(wrong_offset(&find(service, id).await?).into());
     }
-    // The part may have come in for a while, and the upload lives on from now.
-    if !Garbage::extend(&mut transaction, &prefix(id), PARTS_LIFE).await? {
+    let prefix = prefix(id);
+    let is_kept = if is_last {
+        // They are needed until there is a version, whenever that is.
+        enqueue(service, &mut transaction, id).await?;
+        Garbage::keep(&mut transaction, &prefix).await?
+    } else {
+        // The part may have come in for a while, and the upload lives on from now.
+        Garbage::extend(&mut transaction, &prefix, PARTS_LIFE).await?
+    };
+    if !is_kept {
         return Err(ServeError::TooLate);
     }
-    if is_last {
-        let job = NewJob::new(&Work { upload: id.to_owned() })?.max_attempts(MOST_ATTEMPTS);
-        service.finishing.enqueue(&mut transaction, &job).await?;
+    Ok(transaction.commit().await?)
+}
+
+/// The parts are made a version once the transaction is committed.
+async fn enqueue(service: &Service, transaction: &mut Transaction, id: &str) -> Result<(), ServeError> {
+    let job = NewJob::new(&Work { upload: id.to_owned() })?.max_attempts(MOST_ATTEMPTS);
+    service.finishing.enqueue(transaction, &job).await?;
+    Ok(())
+}
+
+/// Has the parts tried again, if the service could not make a version of them.
+async fn queue_again(service: &Service, id: &str) -> Result<(), ServeError> {
+    let mut transaction = service.database.begin().await?;
+    if !store::queue_again(&mut transaction, id, LIFE).await? {
+        return Ok(transaction.rollback().await?);
     }
+    enqueue(service, &mut transaction, id).await?;
     Ok(transaction.commit().await?)
 }
 

@@ -48,7 +48,7 @@ pub(crate) struct ResumableUpload {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = 3)]
     version: Option<i64>,
-    /// Why it cannot become a version.
+    /// Why it has not become a version, and whether it still can.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<ProblemBody>)]
     problem: Option<Value>,

@@ -25,7 +25,8 @@ FROM uploads WHERE id = $1";
 /// Of all that send the same part, one is first.
 const RECEIVE: &str = "\
 UPDATE uploads SET received = received + $3, expires_at = (SELECT milliseconds FROM kit_clock) + $4,
-    status = CASE WHEN received + $3 = bytes THEN 'finishing' ELSE status END
+    status = CASE WHEN received + $3 = bytes THEN 'finishing' ELSE status END,
+    queued_at = CASE WHEN received + $3 = bytes THEN (SELECT milliseconds FROM kit_clock) END
 WHERE id = $1 AND received = $2 AND status = 'receiving'";
 
 const RENEW: &str = "\
@@ -39,6 +40,16 @@ const PARTS: &str = "SELECT object FROM upload_parts WHERE upload = $1 ORDER BY 
 
 const END: &str = "\
 UPDATE uploads SET status = $2, version = $3, problem = $4 WHERE id = $1 AND status = 'finishing'";
+
+const SET_ASIDE: &str = "\
+UPDATE uploads SET status = 'failed', problem = $2, expires_at = (SELECT milliseconds FROM kit_clock) + $3
+WHERE id = $1 AND status = 'finishing' AND (queued_at IS NULL OR queued_at <= $4)";
+
+/// Of an upload whose data cannot be read, no parts are left.
+const QUEUE_AGAIN: &str = "\
+UPDATE uploads SET status = 'finishing', problem = NULL, queued_at = (SELECT milliseconds FROM kit_clock),
+    expires_at = (SELECT milliseconds FROM kit_clock) + $2
+WHERE id = $1 AND status = 'failed' AND EXISTS (SELECT 1 FROM upload_parts WHERE upload = uploads.id)";
 
 const DELETE_PARTS: &str = "DELETE FROM upload_parts WHERE upload = $1";
 
@@ -64,7 +75,8 @@ pub enum UploadStatus {
     Finishing,
     /// The version is there.
     Complete,
-    /// It cannot become a version: `problem` says why.
+    /// It has not become a version: `problem` says why. If the data are not to
+    /// blame, the parts are kept.
     Failed,
 }
 
@@ -102,7 +114,7 @@ pub struct UploadRecord {
     pub status: UploadStatus,
     /// Number of the version.
     pub version: Option<i64>,
-    /// Why it cannot become a version.
+    /// Why it has not become a version.
     pub problem: Option<Value>,
     /// When it was begun.
     pub created_at: Timestamp,
@@ -247,6 +259,38 @@ pub async fn end(
         .await?;
     sqlx::query(DELETE_PARTS).bind(id).execute(&mut **transaction).await?;
     Ok(ended.rows_affected() == 1)
+}
+
+/// The service could not make a version, for the reason that the problem says,
+/// and the parts are kept. False if that was so before, or the upload was put
+/// into the queue again after `failed_at`.
+///
+/// # Errors
+/// If the database fails.
+pub async fn set_aside(
+    transaction: &mut Transaction,
+    id: &str,
+    problem: &Value,
+    life: Duration,
+    failed_at: i64,
+) -> Result<bool, DatabaseError> {
+    let statement =
+        sqlx::query(SET_ASIDE).bind(id).bind(problem.to_string()).bind(milliseconds(life)).bind(failed_at);
+    Ok(statement.execute(&mut **transaction).await?.rows_affected() == 1)
+}
+
+/// An upload that was set aside is becoming a version once more. False if it
+/// was not, or already is.
+///
+/// # Errors
+/// If the database fails.
+pub async fn queue_again(
+    transaction: &mut Transaction,
+    id: &str,
+    life: Duration,
+) -> Result<bool, DatabaseError> {
+    let statement = sqlx::query(QUEUE_AGAIN).bind(id).bind(milliseconds(life));
+    Ok(statement.execute(&mut **transaction).await?.rows_affected() == 1)
 }
 
 /// Forgets an upload, unless it is becoming a version just now. Gives whether

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use crds::analysis::SourceFormat;
+use serde_json::json;
 use service_kit::database::{Database, DatabaseSettings, PoolBounds};
 use tempfile::TempDir;
 
 use super::LIFE;
 use super::hold::Hold;
-use super::store::{self, NewUpload, Part};
+use super::store::{self, NewUpload, Part, UploadRecord, UploadStatus};
 use crate::serve::datasets::ReadOptions;
 use crate::serve::garbage::Garbage;
 use crate::serve::tables::TABLES;
@@ -33,11 +34,30 @@ async fn begun(life: Duration) -> (Database, TempDir) {
     (database, folder)
 }
 
+async fn found(database: &Database) -> UploadRecord {
+    store::find(database, ID).await.expect("database").expect("the upload")
+}
+
 async fn receive(database: &Database) {
     let part = Part { starts_at: 0, bytes: BYTES, object: "uploads/0/0".to_owned() };
     let mut transaction = database.begin().await.expect("begin");
     assert!(store::receive(&mut transaction, ID, &part, LIFE).await.expect("part"));
     transaction.commit().await.expect("commit");
+}
+
+async fn set_aside(database: &Database, failed_at: i64) -> bool {
+    let mut transaction = database.begin().await.expect("begin");
+    let problem = json!({"status": 500});
+    let done = store::set_aside(&mut transaction, ID, &problem, LIFE, failed_at).await.expect("set aside");
+    transaction.commit().await.expect("commit");
+    done
+}
+
+async fn queue_again(database: &Database) -> bool {
+    let mut transaction = database.begin().await.expect("begin");
+    let done = store::queue_again(&mut transaction, ID, LIFE).await.expect("queue again");
+    transaction.commit().await.expect("commit");
+    done
 }
 
 async fn delete_expired(database: &Database) -> bool {
@@ -89,4 +109,27 @@ async fn nothing_of_a_complete_upload_becomes_garbage_by_a_part_that_comes_too_l
     assert!(Hold::begin(&database, ID, 0, Duration::ZERO).await.expect("hold").is_none());
     let garbage = sqlx::query_scalar::<sqlx::Any, i64>("SELECT count(*) FROM garbage");
     assert_eq!(garbage.fetch_one(database.pool()).await.expect("count"), 0);
+}
+
+#[tokio::test]
+async fn parts_that_are_not_to_blame_are_kept_and_tried_again() {
+    let (database, _folder) = begun(LIFE).await;
+    receive(&database).await;
+    assert!(!queue_again(&database).await, "they are being tried");
+    assert!(set_aside(&database, i64::MAX).await);
+    let failed = found(&database).await;
+    assert_eq!((failed.status, failed.problem), (UploadStatus::Failed, Some(json!({"status": 500}))));
+    assert_eq!(store::parts(&database, ID).await.expect("parts").len(), 1);
+    assert!(queue_again(&database).await);
+    let again = found(&database).await;
+    assert_eq!((again.status, again.problem), (UploadStatus::Finishing, None));
+    // A job that died before that is nobody's any more.
+    assert!(!set_aside(&database, 0).await);
+
+    let mut transaction = database.begin().await.expect("begin");
+    let problem = json!({"status": 422});
+    assert!(store::end(&mut transaction, ID, Err(&problem)).await.expect("end"));
+    transaction.commit().await.expect("commit");
+    assert!(!queue_again(&database).await, "they are to blame, and gone");
+    assert_eq!(found(&database).await.problem, Some(problem));
 }
