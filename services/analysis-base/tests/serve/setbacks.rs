@@ -6,7 +6,7 @@ use serde_json::json;
 use service_kit::database::Database;
 use sqlx::Any;
 
-use crate::server::{Options, Server, eventually};
+use crate::server::{Options, Server, eventually, query};
 use crate::uploads::{CSV, begin, send};
 
 /// Half an hour is left to whoever sees to a store.
@@ -38,6 +38,21 @@ async fn an_upload_that_the_service_cannot_finish_is_kept(options: Options) {
     assert_eq!(again.header("content-location"), "/v1/datasets/flights/versions/1", "{}", again.text());
     assert_eq!(server.get("/v1/datasets/flights/versions/1/content").await.text(), CSV);
     eventually("the parts go", || !server.objects("uploads").exists()).await;
+}
+
+#[tokio::test]
+async fn an_analysis_outlasts_a_store_that_is_away_for_a_while() {
+    let server = Server::start();
+    // No result can be stored where there is no folder.
+    let results = server.objects("analyses");
+    std::fs::write(&results, "").expect("file");
+    let address = server.begin(&query("SELECT a FROM t")).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let waiting = server.get(&address).await.json();
+    assert!(matches!(waiting["status"].as_str(), Some("queued" | "running")), "{waiting}");
+    std::fs::remove_file(&results).expect("mend it");
+    let ended = server.ended(&address).await;
+    assert_eq!(ended["status"], "succeeded", "{ended}");
 }
 
 /// Waits for the job of an upload, and makes its next attempt the last one.

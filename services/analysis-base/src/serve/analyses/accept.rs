@@ -16,7 +16,10 @@ use crate::serve::error::ServeError;
 use crate::serve::state::Service;
 
 /// An analysis that failed for a reason that may pass is tried so often in all.
-const MOST_ATTEMPTS: u32 = 4;
+/// With the waits between them that is about two minutes: a store or a database
+/// that is started anew is back by then, and who waits for a source that stays
+/// away, or for room that does not come, is told so while it is of use.
+const MOST_ATTEMPTS: u32 = 8;
 
 /// What a job of the queue carries.
 #[derive(Clone, Debug, Serialize, Deserialize)]
