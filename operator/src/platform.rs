@@ -234,7 +234,8 @@ async fn reconcile_readable(platform: &Platform, context: &Context) -> Result<Ac
         return Err(applied.refused.swap_remove(0));
     }
     context.backoffs.succeeded(&validated.uid);
-    Ok(Action::requeue(LOOK_AGAIN))
+    let is_missed = validated.missing_secret.is_some();
+    Ok(Action::requeue(if is_missed { MISSING_REFERENCE_RETRY } else { LOOK_AGAIN }))
 }
 
 fn is_paused(platform: &Platform) -> bool {

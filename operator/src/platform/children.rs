@@ -24,7 +24,7 @@ use serde_json::Value;
 
 pub use claim::{ClaimState, WatchedClaim};
 pub use crash::Crash;
-pub use deployment::{DeploymentState, WatchedDeployment};
+pub use deployment::{DeploymentState, MountedSecret, WatchedDeployment};
 pub use kind::ChildKind;
 pub use pod::{PodState, WatchedPod};
 

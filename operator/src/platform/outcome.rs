@@ -74,6 +74,10 @@ pub fn outcome(validated: &ValidatedPlatform, applied: &Applied, observed: &Obse
 }
 
 fn accepted(validated: &ValidatedPlatform) -> Desired {
+    if let Some(missing) = &validated.missing_secret {
+        let message = format!("{missing}. What runs goes on, and a new pod waits for what it needs of this");
+        return desired(condition::ACCEPTED, false, missing.reason(), message);
+    }
     match &validated.unreadable_secret {
         Some((name, cause)) => desired(
             condition::ACCEPTED,

@@ -110,7 +110,7 @@ pub struct Happening {
 }
 
 /// What happened between two statuses: the platform began to serve, or ceased
-/// to, or cannot for another reason; a Secret became unreadable.
+/// to, or cannot for another reason; a Secret became unreadable, or is gone.
 #[must_use]
 pub fn events(before: &[Condition], after: &[Condition]) -> Vec<Happening> {
     let happening = |condition: &Condition, is_good: bool| Happening {
@@ -126,12 +126,12 @@ pub fn events(before: &[Condition], after: &[Condition]) -> Vec<Happening> {
             ready.status == "False" && ready.reason != reason && ready.reason != PENDING;
         ready.status != status || is_another_obstacle
     });
-    let unreadable = find(after, condition::ACCEPTED).filter(|accepted| {
+    let secret = find(after, condition::ACCEPTED).filter(|accepted| {
         let is_new = find(before, condition::ACCEPTED).is_none_or(|before| before.reason != accepted.reason);
-        accepted.reason == SECRET_UNREADABLE && is_new
+        (accepted.reason == SECRET_UNREADABLE || accepted.status == "False") && is_new
     });
     let ready = ready.map(|ready| happening(ready, ready.status == "True" || ready.reason == SUSPENDED));
-    ready.into_iter().chain(unreadable.map(|accepted| happening(accepted, false))).collect()
+    ready.into_iter().chain(secret.map(|accepted| happening(accepted, false))).collect()
 }
 
 /// Writes that a Platform is left alone. All else that its status says is kept.

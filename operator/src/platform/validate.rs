@@ -13,7 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource, ResourceExt};
 
 use super::Rejection;
-use super::children::{ChildKind, DeploymentState};
+use super::children::{ChildKind, DeploymentState, MountedSecret};
 use super::dereference::{AdminKey, Observed, References, SecretState, admin_key_name};
 use super::issuer::Issuer;
 use super::queue::{ServiceQueue, queue};
@@ -52,6 +52,9 @@ pub struct ValidatedPlatform {
     pub has_admin_key: bool,
     /// A Secret that cannot be read at the moment, and why.
     pub unreadable_secret: Option<(String, String)>,
+    /// A Secret that pods of the Platform mount and that lacks something, or is
+    /// not there any more. Nothing was started without it.
+    pub missing_secret: Option<Rejection>,
     /// Whether the cluster has no HTTPRoutes.
     pub lacks_http_routes: bool,
 }
@@ -160,23 +163,10 @@ pub fn validate(
     let references = &observed.references;
     let secrets = secret_states(platform, references);
     // A suspended platform needs none of them.
-    for (secret, state) in secrets.iter().filter(|_| !platform.spec.suspend) {
-        match state {
-            SecretState::Missing => return Err(Rejection::SecretNotFound((*secret).to_owned())),
-            SecretState::KeyMissing(key) => {
-                return Err(Rejection::SecretKeyNotFound { name: (*secret).to_owned(), key: key.clone() });
-            }
-            SecretState::Read(_) | SecretState::Unreadable(_) => {}
-        }
-    }
-    if references.admin_key == AdminKey::WithoutKey && !platform.spec.suspend {
-        return Err(Rejection::SecretKeyNotFound {
-            name: admin_key_name(name.as_str()),
-            key: paths::ADMIN_KEY_FILE.to_owned(),
-        });
-    }
+    let missing_secret =
+        if platform.spec.suspend { None } else { missing_secret(&secrets, name.as_str(), observed)? };
     let unreadable_secret = secrets.iter().find_map(|(secret, state)| match state {
-        SecretState::Unreadable(cause) => Some(((*secret).to_owned(), cause.clone())),
+        SecretState::Unreadable(cause) => Some((secret.name.clone(), cause.clone())),
         _ => None,
     });
     let builder = ServiceBuilder { platform, observed, name: &name, namespace: &namespace };
@@ -197,6 +187,7 @@ pub fn validate(
         owner_reference,
         services,
         unreadable_secret,
+        missing_secret,
     })
 }
 
@@ -205,17 +196,60 @@ fn invalid(error: NameError) -> Rejection {
     Rejection::InvalidSpecification(vec![error.to_string()])
 }
 
-/// The Secrets that the specification refers to, by name.
-fn secret_states<'a>(platform: &'a Platform, references: &'a References) -> Vec<(&'a str, &'a SecretState)> {
+/// The Secrets that the specification refers to, as pods mount them.
+fn secret_states<'a>(
+    platform: &Platform,
+    references: &'a References,
+) -> Vec<(MountedSecret, &'a SecretState)> {
     let spec = &platform.spec;
+    let mounted =
+        |name: &str, key: Option<&str>| MountedSecret { name: name.to_owned(), key: key.map(str::to_owned) };
     let database = spec.database.as_ref().and_then(|database| database.postgresql.as_ref());
-    let objects = spec.storage.as_ref().and_then(|storage| storage.s3.as_ref());
     let database =
-        database.map(|database| database.secret.name.as_str()).zip(references.database_secret.as_ref());
-    let objects = objects.map(|s3| s3.secret.name.as_str()).zip(references.objects_secret.as_ref());
+        database.map(|database| mounted(&database.secret.name, Some(database.secret.key.as_str())));
+    let objects = spec.storage.as_ref().and_then(|storage| storage.s3.as_ref());
+    let objects = objects.map(|s3| mounted(&s3.secret.name, None));
     let queue = spec.queue.as_ref().and_then(|queue| queue.nats_jet_stream.as_ref()?.secret.as_ref());
-    let queue = queue.map(|secret| secret.name.as_str()).zip(references.queue_secret.as_ref());
-    database.into_iter().chain(objects).chain(queue).collect()
+    let queue = queue.map(|secret| mounted(&secret.name, None));
+    database
+        .zip(references.database_secret.as_ref())
+        .into_iter()
+        .chain(objects.zip(references.objects_secret.as_ref()))
+        .chain(queue.zip(references.queue_secret.as_ref()))
+        .collect()
+}
+
+/// The first thing that Secrets lack and that pods which there are have got
+/// before: they run on, and all else of the Platform is kept in line. That what
+/// nothing was started with yet is missing is an error: pods that serve are not
+/// replaced by others that cannot start.
+fn missing_secret(
+    secrets: &[(MountedSecret, &SecretState)],
+    platform: &str,
+    observed: &Observed,
+) -> Result<Option<Rejection>, Rejection> {
+    let admin_key = (observed.references.admin_key == AdminKey::WithoutKey).then(|| {
+        let key = paths::ADMIN_KEY_FILE.to_owned();
+        let secret = MountedSecret { name: admin_key_name(platform), key: Some(key.clone()) };
+        (secret.clone(), Rejection::SecretKeyNotFound { name: secret.name, key })
+    });
+    let missing = secrets.iter().filter_map(|(secret, state)| {
+        let name = secret.name.clone();
+        let rejection = match state {
+            SecretState::Missing => Rejection::SecretNotFound(name),
+            SecretState::KeyMissing(key) => Rejection::SecretKeyNotFound { name, key: key.clone() },
+            SecretState::Read(_) | SecretState::Unreadable(_) => return None,
+        };
+        Some((secret.clone(), rejection))
+    });
+    let mut first = None;
+    for (secret, rejection) in missing.chain(admin_key) {
+        if !observed.deployments.iter().any(|deployment| deployment.secrets.contains(&secret)) {
+            return Err(rejection);
+        }
+        first = first.or(Some(rejection));
+    }
+    Ok(first)
 }
 
 struct ServiceBuilder<'a> {

@@ -6,7 +6,7 @@ use ai_saas_platform_operator::children::Child;
 use ai_saas_platform_operator::platform::Error;
 use ai_saas_platform_operator::platform::apply::Applied;
 use ai_saas_platform_operator::platform::children::{
-    ChildKind, ChildState, ClaimState, Crash, DeploymentState, PodState,
+    ChildKind, ChildState, ClaimState, Crash, DeploymentState, MountedSecret, PodState,
 };
 use ai_saas_platform_operator::platform::dereference::{Observed, References, SecretState};
 use ai_saas_platform_operator::platform::outcome::outcome;
@@ -82,6 +82,7 @@ impl Case {
     fn status(self) -> PlatformStatus {
         let platform = platform(self.spec);
         let observed = Observed {
+            deployments: self.monolith.clone().into_iter().map(Arc::new).collect(),
             pods: self.pods.into_iter().map(Arc::new).collect(),
             references: self.references,
             ..Observed::default()
@@ -276,6 +277,32 @@ fn a_secret_that_cannot_be_read_is_told_and_stops_nothing() {
     assert_eq!((holds, reason), ("True", "SecretUnreadable"));
     assert!(message.contains("Secret `database` cannot be read at the moment: etcd is busy"), "{message}");
     assert_eq!(told(&status, condition::READY).0, "True");
+}
+
+#[test]
+fn a_secret_that_is_gone_is_told_beside_how_the_services_go() {
+    let gone = |monolith: DeploymentState| {
+        let secret = MountedSecret { name: "database".to_owned(), key: Some("address".to_owned()) };
+        Case {
+            spec: "database: {postgresql: {secret: {name: database, key: address}}}",
+            references: References { database_secret: Some(SecretState::Missing), ..References::default() },
+            ..Case::of(DeploymentState { secrets: vec![secret], ..monolith })
+        }
+    };
+    let serves = gone(serving("p")).status();
+    let message = "Secret `database` does not exist in this namespace: create it, and the platform goes on by itself. What runs goes on, and a new pod waits for what it needs of this";
+    assert_eq!(told(&serves, condition::ACCEPTED), ("False", "SecretNotFound", message));
+    assert_eq!(told(&serves, condition::READY).0, "True");
+    assert_eq!(serves.observed_generation, Some(3));
+    let waits = gone(starting("p")).status();
+    assert_eq!(told(&waits, "MonolithReady"), ("False", "Pending", NOT_READY));
+    assert_eq!(told(&waits, condition::READY).1, "Pending");
+
+    let before = Case::of(serving("p")).status();
+    let happened = events(&before.conditions, &serves.conditions);
+    let reasons: Vec<&str> = happened.iter().map(|event| event.reason.as_str()).collect();
+    assert_eq!(reasons, ["SecretNotFound"]);
+    assert!(events(&serves.conditions, &serves.conditions).is_empty());
 }
 
 #[test]

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use ai_saas_platform_operator::platform::Rejection;
-use ai_saas_platform_operator::platform::children::{ChildState, ClaimState};
+use ai_saas_platform_operator::platform::children::{ChildState, ClaimState, DeploymentState, MountedSecret};
 use ai_saas_platform_operator::platform::dereference::{AdminKey, Observed, References, SecretState};
 use ai_saas_platform_operator::platform::services::SERVICES;
 use ai_saas_platform_operator::platform::validate::validate;
 use ai_saas_platform_operator::rules::Rules;
 
-use crate::setup::{SMALLEST, observed, platform, validated};
+use crate::setup::{SMALLEST, annotations, built_from, observed, platform, validated, with_deployment};
 
 /// With its data outside of the cluster, and reached from there.
 const OUTSIDE: &str = r"
@@ -48,6 +48,47 @@ fn what_is_missing_is_named_with_what_to_do() {
         |references| references.admin_key = AdminKey::WithoutKey,
         "Secret `platform-admin-key` has no key `api-key`: add it, and the platform goes on by itself",
     );
+}
+
+#[test]
+fn a_secret_that_is_gone_stops_nothing_that_was_started_with_it() {
+    let mounts =
+        |name: &str, key: Option<&str>| MountedSecret { name: name.to_owned(), key: key.map(str::to_owned) };
+    let started = || {
+        with_deployment(DeploymentState {
+            secrets: vec![
+                mounts("database", Some("address")),
+                mounts("nats", None),
+                mounts("platform-admin-key", Some("api-key")),
+            ],
+            secrets_digest: Some("old".to_owned()),
+            ..DeploymentState::default()
+        })
+    };
+    let reason = |change: fn(&mut References)| {
+        let mut observed = started();
+        change(&mut observed.references);
+        let prepared = built_from(&platform(OUTSIDE), &observed);
+        let digest = annotations(&prepared, "platform")["aisaas.dev/secrets-digest"].clone();
+        (prepared.validated.missing_secret.unwrap().reason(), digest == "old")
+    };
+    let gone = reason(|references| references.database_secret = Some(SecretState::Missing));
+    assert_eq!(gone, ("SecretNotFound", true));
+    let less = reason(|references| references.queue_secret = Some(SecretState::KeyMissing("a".to_owned())));
+    assert_eq!(less, ("SecretKeyNotFound", true));
+    assert_eq!(reason(|references| references.admin_key = AdminKey::WithoutKey).0, "SecretKeyNotFound");
+
+    // Pods that serve are not replaced by others that cannot start.
+    let mut observed = started();
+    observed.references.database_secret = Some(SecretState::KeyMissing("url".to_owned()));
+    let other_key = OUTSIDE.replace("key: address", "key: url");
+    let rejection = validate(&platform(&other_key), &observed, &Rules::default(), SERVICES).unwrap_err();
+    assert_eq!(rejection.reason(), "SecretKeyNotFound");
+    observed.references.database_secret = Some(SecretState::Missing);
+    let other = OUTSIDE.replace("name: database", "name: other");
+    let rejection = validate(&platform(&other), &observed, &Rules::default(), SERVICES).unwrap_err();
+    assert_eq!(rejection, Rejection::SecretNotFound("other".to_owned()));
+    assert_eq!(validated(&platform(OUTSIDE), &started()).missing_secret, None);
 }
 
 #[test]

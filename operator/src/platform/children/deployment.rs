@@ -1,4 +1,5 @@
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentCondition};
+use k8s_openapi::api::core::v1::SecretVolumeSource;
 use kube::Resource;
 use kube::api::ObjectMeta;
 use serde::Deserialize;
@@ -29,6 +30,19 @@ struct WatchedSpec {
 #[serde(default)]
 struct WatchedTemplate {
     metadata: ObjectMeta,
+    spec: WatchedPodSpec,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct WatchedPodSpec {
+    volumes: Vec<WatchedVolume>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct WatchedVolume {
+    secret: Option<SecretVolumeSource>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -68,6 +82,24 @@ pub struct DeploymentState {
     pub refusal: Option<String>,
     /// Digest of the Secrets that its pods mount.
     pub secrets_digest: Option<String>,
+    /// The Secrets that its pods mount.
+    pub secrets: Vec<MountedSecret>,
+}
+
+/// A Secret that pods mount.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MountedSecret {
+    /// Its name.
+    pub name: String,
+    /// The one key that is mounted; all of them if `None`.
+    pub key: Option<String>,
+}
+
+impl MountedSecret {
+    fn read(volume: SecretVolumeSource) -> Option<Self> {
+        let key = volume.items.and_then(|items| items.into_iter().next()).map(|item| item.key);
+        Some(Self { name: volume.secret_name?, key })
+    }
 }
 
 impl DeploymentState {
@@ -111,6 +143,13 @@ impl Child for DeploymentState {
                 .metadata
                 .annotations
                 .and_then(|mut annotations| annotations.remove(labels::SECRETS_DIGEST)),
+            secrets: spec
+                .template
+                .spec
+                .volumes
+                .into_iter()
+                .filter_map(|volume| MountedSecret::read(volume.secret?))
+                .collect(),
         };
         Some((owner, state))
     }
@@ -135,7 +174,14 @@ mod tests {
                     { "manager": manager, "operation": "Update", "subresource": "status", "fieldsV1": {} },
                 ],
             },
-            "spec": { "replicas": 2, "template": { "metadata": { "annotations": { labels::SECRETS_DIGEST: "x" } } } },
+            "spec": { "replicas": 2, "template": {
+                "metadata": { "annotations": { labels::SECRETS_DIGEST: "x" } },
+                "spec": { "containers": [], "volumes": [
+                    { "name": "temporary", "emptyDir": {} },
+                    { "name": "database", "secret": { "secretName": "d", "items": [{ "key": "url", "path": "u" }] } },
+                    { "name": "objects", "secret": { "secretName": "o" } },
+                ] },
+            } },
             "status": {
                 "observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "readyReplicas": 2, "availableReplicas": 2,
                 "conditions": [{ "type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable" }],
@@ -168,6 +214,11 @@ mod tests {
         let state = observe(&json!({}), labels::FIELD_MANAGER);
         assert!(state.is_rolled_out() && !state.is_stalled);
         assert_eq!(state.secrets_digest.as_deref(), Some("x"));
+        let mounted = |name: &str, key: Option<&str>| MountedSecret {
+            name: name.to_owned(),
+            key: key.map(str::to_owned),
+        };
+        assert_eq!(state.secrets, [mounted("d", Some("url")), mounted("o", None)]);
         assert!(!DeploymentState { present: 3, ..state.clone() }.is_rolled_out());
         assert!(!DeploymentState { is_observed: false, ..state }.is_rolled_out());
     }

@@ -1,7 +1,7 @@
 //! A Platform that outlives the loss of a node, as in
 //! `examples/platform/production.yaml`: several pods of each service, PostgreSQL
-//! and S3. Its Secrets come late and are changed, and its database goes away for
-//! a while and comes back.
+//! and S3. Its Secrets come late, are changed and are deleted, and its database
+//! goes away for a while and comes back.
 
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ use anyhow::{Context as _, Result, ensure};
 use crds::{Platform, condition};
 use futures::future::try_join_all;
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Patch, PatchParams};
+use k8s_openapi::api::core::v1::{Secret, Service};
+use kube::api::{DeleteParams, Patch, PatchParams};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -81,6 +81,7 @@ async fn a_platform_of_several_pods_goes_on_after_its_database_was_away() -> Res
         store.create_secret(namespace).await?;
         let door = served_when_its_secret_comes(namespace, &store, &database).await?;
         rolled_when_its_secret_changes(namespace, &database).await?;
+        kept_in_line_without_its_secret(namespace, &database).await?;
         shared_by_its_pods(namespace, &door).await?;
 
         let mut ids = Vec::new();
@@ -159,6 +160,32 @@ async fn rolled_when_its_secret_changes(namespace: &Namespace, database: &Postgr
     let looked_at = Patch::Merge(json!({ "metadata": { "annotations": { "changed": "true" } } }));
     namespace.api::<Platform>().patch("platform", &PatchParams::default(), &looked_at).await?;
     eventually("the template is another one", async || Ok(digest().await?.as_ref() != Some(&before))).await?;
+    wait_until_served(namespace).await
+}
+
+/// Somebody deletes the Secret that the pods were started with, and a Service.
+async fn kept_in_line_without_its_secret(namespace: &Namespace, database: &PostgresqlServer) -> Result<()> {
+    let is_accepted = |platform: Option<&Platform>, expected: &str| {
+        platform.and_then(|platform| told(platform, condition::ACCEPTED)).map(|(reason, _)| reason)
+            == Some(expected)
+    };
+    namespace.api::<Secret>().delete("database", &DeleteParams::default()).await?;
+    namespace.api::<Service>().delete(DEPLOYMENTS[1], &DeleteParams::default()).await?;
+    namespace
+        .wait_for::<Platform>("platform", "to miss its Secret", |platform| {
+            is_accepted(platform, "SecretNotFound")
+        })
+        .await?;
+    namespace.wait_for::<Service>(DEPLOYMENTS[1], "to be back", |service| service.is_some()).await?;
+    let platform = namespace.api::<Platform>().get("platform").await?;
+    let (ready, message) = told(&platform, condition::READY).context("a condition")?;
+    ensure!(ready == "Available", "{ready}: {message}");
+    wait_until_served(namespace).await?;
+    let url = format!("{}?application_name=changed", database.url());
+    namespace.create_secret("database", &[("url", url.as_str())]).await?;
+    namespace
+        .wait_for::<Platform>("platform", "to be accepted again", |platform| is_accepted(platform, "Valid"))
+        .await?;
     wait_until_served(namespace).await
 }
 
