@@ -207,7 +207,7 @@ async fn reconcile_readable(job: &AnalysisJob, context: &Context) -> Result<Acti
         return Ok(Action::requeue(Duration::ZERO));
     }
     // status: writes what became of it
-    let outcome = outcome::outcome(&validated, &applied, &observed);
+    let outcome = outcome::outcome(&validated, &applied, &observed, now);
     if status::is_about(&current, job) {
         let settling = outcome.settling_since.map(|since| remaining_of(SETTLING_LIMIT, since, now));
         let wait = settling.unwrap_or_else(|| outcome.settles_in(now));
@@ -216,10 +216,8 @@ async fn reconcile_readable(job: &AnalysisJob, context: &Context) -> Result<Acti
         }
     }
     let written = status::report_outcome(job, &current, &outcome, now, context).await?;
-    Ok(match status::expiry(job, &written) {
-        Some(expiry) => Action::requeue(remaining(expiry, now)),
-        None => Action::await_change(),
-    })
+    let wait = status::expiry(job, &written).map(|expiry| remaining(expiry, now));
+    Ok(wait.or(outcome.pod_is_due_in).map_or_else(Action::await_change, Action::requeue))
 }
 
 async fn reject(

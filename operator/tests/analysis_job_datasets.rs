@@ -218,7 +218,7 @@ fn the_result_is_a_version_and_its_charts_are_in_a_config_map() {
     };
     let validated = validate(&job, &observed, &Rules::default()).unwrap();
     let applied = Applied { job: Some(child), config_map: Some("a-charts".to_owned()), ..Applied::default() };
-    let output = outcome(&validated, &applied, &observed).output.unwrap();
+    let output = outcome(&validated, &applied, &observed, at).output.unwrap();
     assert_eq!(output.location, "dataset/delays/4");
     assert_eq!(output.config_map.as_deref(), Some("a-charts"));
 }

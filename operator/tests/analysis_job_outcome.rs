@@ -103,9 +103,10 @@ fn status(child: JobState, pods: Vec<PodState>, files: Option<ResultFiles>) -> A
         ..Observed::default()
     };
     let validated = validate(&job, &observed, &Rules::default()).unwrap();
-    let outcome =
-        outcome(&validated, &Applied { job: Some(child), config_map, ..Applied::default() }, &observed);
-    from_outcome(&job, &AnalysisJobStatus::default(), &outcome, Timestamp::from_second(2_000).unwrap())
+    let now = Timestamp::from_second(2_000).unwrap();
+    let applied = Applied { job: Some(child), config_map, ..Applied::default() };
+    let outcome = outcome(&validated, &applied, &observed, now);
+    from_outcome(&job, &AnalysisJobStatus::default(), &outcome, now)
 }
 
 fn check(status: &AnalysisJobStatus, complete: (&str, &str, &str), ready: &str) {
@@ -134,6 +135,27 @@ fn a_pod_that_cannot_start_says_why() {
 }
 
 #[test]
+fn a_job_that_cannot_make_its_pod_says_where_to_look() {
+    let podless = JobState { active: 0, ..running() };
+    let message = "The Job cannot make its pod: `kubectl describe job a --namespace demo` says why (a quota, an unknown ServiceAccount or PriorityClass, a policy)";
+    check(&status(podless.clone(), vec![], None), ("False", "Pending", message), "False");
+
+    let due = |child: JobState, second: i64| {
+        let child = Arc::new(child);
+        let observed = Observed { job: Some(Arc::clone(&child)), ..Observed::default() };
+        let validated = validate(&job(), &observed, &Rules::default()).unwrap();
+        let applied = Applied { job: Some(child), ..Applied::default() };
+        outcome(&validated, &applied, &observed, Timestamp::from_second(second).unwrap()).pod_is_due_in
+    };
+    assert_eq!(due(podless.clone(), 1_004), Some(Duration::from_secs(6)));
+    assert_eq!(due(podless.clone(), 1_010), None);
+    // The watch of pods is behind; the Job waits before it tries again.
+    assert_eq!(due(running(), 1_004), None);
+    assert_eq!(due(JobState { failed: 1, ..podless }, 1_004), None);
+    check(&status(running(), vec![], None), ("False", "Pending", "Waiting for the pod to start"), "False");
+}
+
+#[test]
 fn a_running_pod_is_ready() {
     check(
         &status(JobState { ready: 1, ..running() }, vec![], None),
@@ -151,8 +173,9 @@ fn a_pod_that_has_just_started_is_given_a_moment_to_end() {
     let observed =
         Observed { job: Some(Arc::clone(&child)), pods: vec![Arc::new(pod)], ..Observed::default() };
     let validated = validate(&job, &observed, &Rules::default()).unwrap();
-    let outcome = outcome(&validated, &Applied { job: Some(child), ..Applied::default() }, &observed);
     let at = |second| Timestamp::from_second(second).unwrap();
+    let applied = Applied { job: Some(child), ..Applied::default() };
+    let outcome = outcome(&validated, &applied, &observed, at(1_004));
     assert_eq!(outcome.settles_in(at(1_004)), Some(Duration::from_secs(1)));
     assert_eq!(outcome.settles_in(at(1_005)), None);
     assert_eq!(outcome.settles_in(at(1_006)), None);
@@ -168,7 +191,8 @@ fn a_pod_that_ended_is_not_told_before_its_job_knows() {
             ..Observed::default()
         };
         let validated = validate(&job(), &observed, &Rules::default()).unwrap();
-        outcome(&validated, &Applied { job: Some(child), ..Applied::default() }, &observed).settling_since
+        let applied = Applied { job: Some(child), ..Applied::default() };
+        outcome(&validated, &applied, &observed, Timestamp::from_second(1_010).unwrap()).settling_since
     };
     let at = Timestamp::from_second(1_009).ok();
     assert_eq!(settling(running(), vec![pod(None, None)]), None);

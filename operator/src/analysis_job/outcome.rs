@@ -18,6 +18,10 @@ use crate::labels;
 use crate::names::ObjectName;
 use crate::waiting::is_telling;
 
+/// How long the Job controller may take to make the pod of a Job that it has
+/// started: it does both at once, unless the API server refuses the pod.
+const POD_LIMIT: Duration = Duration::from_secs(10);
+
 /// What became of an AnalysisJob.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
@@ -32,6 +36,9 @@ pub struct Outcome {
     /// Since when a pod has ended of which the Job does not know yet: it will in
     /// a moment, and then there is something to tell.
     pub settling_since: Option<Timestamp>,
+    /// How long its pod may still take to be made, if there is none yet: then
+    /// there is something else to tell.
+    pub pod_is_due_in: Option<Duration>,
     /// When it ended.
     pub ended_at: Option<Timestamp>,
     /// How many of its pods failed.
@@ -85,7 +92,12 @@ pub enum Stage {
 
 /// Tells what became of an AnalysisJob.
 #[must_use]
-pub fn outcome(validated: &ValidatedAnalysisJob, applied: &Applied, observed: &Observed) -> Outcome {
+pub fn outcome(
+    validated: &ValidatedAnalysisJob,
+    applied: &Applied,
+    observed: &Observed,
+    now: Timestamp,
+) -> Outcome {
     let job = applied.job.as_deref();
     let summary = latest_end(&observed.pods).and_then(|end| read_summary(&end));
     let stage = match job {
@@ -93,7 +105,7 @@ pub fn outcome(validated: &ValidatedAnalysisJob, applied: &Applied, observed: &O
         None => Stage::Pending { message: "The Job is being made anew".to_owned() },
         Some(job) => match &job.end {
             Some(end) => ended(job, end, &observed.pods, summary.as_ref(), observed.files.as_ref()),
-            None => under_way(validated, applied, job, &observed.pods),
+            None => under_way(validated, applied, job, &observed.pods, now),
         },
     };
     let succeeded = matches!(stage, Stage::Succeeded { .. });
@@ -102,6 +114,9 @@ pub fn outcome(validated: &ValidatedAnalysisJob, applied: &Applied, observed: &O
         started_at: job.and_then(|job| job.started_at),
         running_since: observed.pods.iter().filter_map(|pod| pod.running_since).max(),
         settling_since: job.and_then(|job| settling_since(job, &observed.pods)),
+        pod_is_due_in: job
+            .and_then(|job| pod_is_due_in(job, &observed.pods, now))
+            .filter(|wait| !wait.is_zero()),
         ended_at: job.and_then(|job| job.end.as_ref()).map(|end| end.at),
         failed_attempts: job.map_or(0, |job| job.failed),
         output: if succeeded { output(validated, applied, summary.as_ref()) } else { None },
@@ -154,6 +169,7 @@ fn under_way(
     applied: &Applied,
     job: &JobState,
     pods: &[Arc<PodState>],
+    now: Timestamp,
 ) -> Stage {
     if job.suspended {
         return suspended(validated);
@@ -174,6 +190,10 @@ fn under_way(
             }
         }
         _ if job.failed > 0 => "The analysis failed and is tried again".to_owned(),
+        _ if pod_is_due_in(job, pods, now).is_some_and(|wait| wait.is_zero()) => format!(
+            "The Job cannot make its pod: `kubectl describe job {} --namespace {}` says why (a quota, an unknown ServiceAccount or PriorityClass, a policy)",
+            validated.name, validated.namespace
+        ),
         _ => "Waiting for the pod to start".to_owned(),
     };
     if applied.is_outdated {
@@ -182,6 +202,17 @@ fn under_way(
         return Stage::Pending { message: format!("{message}; {advice}") };
     }
     Stage::Pending { message }
+}
+
+/// How long the pod of a Job may still take to be made; `None` if there is one,
+/// or none is to be there. A pod of which the watch has not told yet is counted
+/// by its Job.
+fn pod_is_due_in(job: &JobState, pods: &[Arc<PodState>], now: Timestamp) -> Option<Duration> {
+    let is_without =
+        pods.is_empty() && job.active == 0 && job.terminating == 0 && job.failed == 0 && !job.suspended;
+    let started = job.started_at.filter(|_| is_without && job.end.is_none())?;
+    let passed = Duration::try_from(now.duration_since(started)).unwrap_or_default();
+    Some(POD_LIMIT.saturating_sub(passed))
 }
 
 fn settling_since(job: &JobState, pods: &[Arc<PodState>]) -> Option<Timestamp> {

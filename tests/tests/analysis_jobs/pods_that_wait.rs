@@ -72,6 +72,25 @@ async fn a_pod_that_fits_nowhere_is_told() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_pod_that_cannot_be_made_is_told() -> Result<()> {
+    with_namespace(async |namespace| {
+        for (name, workload) in [
+            ("nobody", json!({ "serviceAccountName": "nobody" })),
+            ("nothing", json!({ "priorityClassName": "nothing" })),
+        ] {
+            namespace.create_analysis(name, with_workload(workload)).await?;
+            let told = format!("The Job cannot make its pod: `kubectl describe job {name} ");
+            let job = namespace
+                .wait_for_analysis(name, "to have no pod", |job| outcome::message(job).starts_with(&told))
+                .await?;
+            assert_eq!(outcome::reason(&job), "Pending");
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
 async fn a_job_that_a_quota_refuses_is_told_and_starts_when_there_is_room() -> Result<()> {
     with_namespace(async |namespace| {
         let quota =
