@@ -48,8 +48,8 @@ where
     let parameters = PatchParams::apply(labels::FIELD_MANAGER).force();
     let patched = match objects.patch_status(name, &parameters, &Patch::Apply(&body)).await {
         Ok(patched) => patched,
-        // Deleted in the meantime, or replaced.
-        Err(kube::Error::Api(answer)) if answer.code == 404 || answer.code == 409 => return Ok(false),
+        // Deleted in the meantime.
+        Err(kube::Error::Api(answer)) if answer.code == 404 => return Ok(false),
         Err(error) => return Err(error),
     };
     written.remember(

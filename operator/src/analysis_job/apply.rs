@@ -137,7 +137,8 @@ async fn remove(prepared: &Prepared, context: &Context, removal: Removal) -> Res
     context.metrics.wrote(ApiWrite::DeleteJob);
     match jobs.delete(name, &parameters).await {
         Ok(_) => Ok(Applied::default()),
-        Err(error) if is_gone(&error) => Ok(Applied::default()),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(Applied::default()),
+        // 409, too: it is another Job than was read, and is looked at again.
         Err(error) => Err(Error::DeleteJob(error)),
     }
 }
@@ -246,18 +247,14 @@ pub async fn delete_expired(job: &AnalysisJob, context: &Context) -> Result<(), 
     context.metrics.wrote(ApiWrite::DeleteExpired);
     match jobs.delete(&job.name_any(), &parameters).await {
         Ok(_) => Ok(()),
-        Err(error) if is_gone(&error) => Ok(()),
+        // 409: another object of the name, that of the precondition is gone.
+        Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Ok(()),
         Err(error) => Err(Error::DeleteExpired(error)),
     }
 }
 
 fn post_parameters() -> PostParams {
     PostParams { field_manager: Some(labels::FIELD_MANAGER.to_owned()), ..PostParams::default() }
-}
-
-fn is_gone(error: &kube::Error) -> bool {
-    // 409: another object of the name, that of the precondition is gone.
-    matches!(error, kube::Error::Api(status) if status.code == 404 || status.code == 409)
 }
 
 fn observe(job: Job) -> Option<(Owner, JobState)> {

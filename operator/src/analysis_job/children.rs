@@ -50,7 +50,7 @@ struct WatchedJobStatus {
 }
 
 /// What is known of a Job.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct JobState {
     /// Its name.
     pub name: String,
