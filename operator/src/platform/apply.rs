@@ -12,6 +12,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
 use kube::runtime::events::EventType;
+use serde_json::json;
 
 use super::build::{Object, Prepared};
 use super::children::{ChildKind, ClaimState, DeploymentState, Known};
@@ -19,6 +20,7 @@ use super::dereference::{Holder, Observed, read_holder};
 use super::{Error, Rejection};
 use crate::children::Owner;
 use crate::context::Context;
+use crate::errors;
 use crate::labels;
 use crate::metrics::ApiWrite;
 
@@ -143,6 +145,13 @@ impl Applier<'_> {
         self.context.metrics.wrote(ApiWrite::ApplyPlatformObject);
         let parameters = PatchParams::apply(labels::FIELD_MANAGER).force();
         let written = self.api(object.kind).patch(&object.name, &parameters, &Patch::Apply(&body)).await;
+        let written = match written {
+            // What is refused of the pods is no reason to let them run on.
+            Err(error) if self.prepared.validated.is_suspended && errors::refusal(&error).is_some() => {
+                self.stop(object, &body).await
+            }
+            other => other,
+        };
         let written = written.map_err(|source| Error::Apply {
             kind: object.kind,
             name: object.name.clone(),
@@ -152,6 +161,15 @@ impl Applier<'_> {
             platforms.written.remember(platform_uid, object.kind, content, &state);
         }
         Ok(())
+    }
+
+    /// Takes the pods of a Deployment away, and changes nothing else of it.
+    async fn stop(&self, object: &Object, body: &serde_json::Value) -> Result<DynamicObject, kube::Error> {
+        self.context.metrics.wrote(ApiWrite::ApplyPlatformObject);
+        let parameters =
+            PatchParams { field_manager: Some(labels::FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        let none = json!({ "metadata": { "uid": body["metadata"]["uid"] }, "spec": { "replicas": 0 } });
+        self.api(object.kind).patch(&object.name, &parameters, &Patch::Merge(&none)).await
     }
 
     fn api(&self, kind: ChildKind) -> Api<DynamicObject> {

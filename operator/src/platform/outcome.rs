@@ -38,6 +38,8 @@ pub struct Outcome {
     pub exposed: Option<Desired>,
     /// Where clients reach the gateway.
     pub url: String,
+    /// Whether it is to stand still.
+    pub is_suspended: bool,
 }
 
 /// How a service goes.
@@ -70,6 +72,7 @@ pub fn outcome(validated: &ValidatedPlatform, applied: &Applied, observed: &Obse
         services,
         exposed,
         url: validated.url(),
+        is_suspended: validated.is_suspended,
     }
 }
 
@@ -98,12 +101,13 @@ fn ready(
     exposed: Option<&Desired>,
     applied: &Applied,
 ) -> Desired {
+    // Before all else: what is to stand still may run on.
+    if let Some(refused) = applied.refused.first() {
+        return refusal(condition::READY, refused);
+    }
     if validated.is_suspended {
         let message = "Suspended: set spec.suspend to false to start the services";
         return desired(condition::READY, false, SUSPENDED, message);
-    }
-    if let Some(refused) = applied.refused.first() {
-        return refusal(condition::READY, refused);
     }
     let of_service = |service: &ServiceOutcome| {
         let Desired { holds, reason, message, .. } = &service.condition;
@@ -155,17 +159,27 @@ fn service_outcome(
     let name = service.definition.name;
     let deployment =
         applied.deployments.iter().find(|deployment| deployment.child.name == service.deployment.as_str());
-    let (holds, reason, message) = if validated.is_suspended {
-        (false, SUSPENDED, "The platform is suspended".to_owned())
+    let condition_type = service.definition.condition;
+    let is_of_deployment = |error: &&Error| match error {
+        Error::Apply { kind: ChildKind::Deployment, name, .. } => name == service.deployment.as_str(),
+        _ => false,
+    };
+    let refused = applied.refused.iter().find(is_of_deployment);
+    let condition = if validated.is_suspended {
+        match refused {
+            Some(refused) => refusal(condition_type, refused),
+            None => desired(condition_type, false, SUSPENDED, "The platform is suspended"),
+        }
     } else if let Some(deployment) = deployment {
         let claim = applied.claims.iter().find(|claim| claim.child.name == service.claim_name());
-        stage(service, deployment, claim.map(AsRef::as_ref), &observed.pods)
+        let (holds, reason, message) = stage(service, deployment, claim.map(AsRef::as_ref), &observed.pods);
+        desired(condition_type, holds, reason, message)
     } else {
-        (false, PENDING, "Its Deployment is not there yet".to_owned())
+        desired(condition_type, false, PENDING, "Its Deployment is not there yet")
     };
     ServiceOutcome {
         name,
-        condition: desired(service.definition.condition, holds, reason, message),
+        condition,
         ready: deployment.map_or(0, |deployment| deployment.ready),
         replicas: deployment.map_or(0, |deployment| deployment.replicas),
         url: service.url.clone(),

@@ -71,16 +71,16 @@ pub fn from_outcome(
         .chain(outcome.exposed.clone())
         .collect();
     let generation = platform.metadata.generation;
-    let is_suspended = outcome.ready.reason == SUSPENDED;
     // One that is suspended from the beginning has none yet.
-    let admin_key_secret = if is_suspended {
+    let admin_key_secret = if outcome.is_suspended {
         current.admin_key_secret.clone()
     } else {
         Some(admin_key_name(&platform.name_any()))
     };
     let mut conditions = conditions::merge(&current.conditions, desired, generation, now);
     // The way to the gateway stays as it is meanwhile.
-    conditions.extend(find(&current.conditions, condition::EXPOSED).filter(|_| is_suspended).cloned());
+    conditions
+        .extend(find(&current.conditions, condition::EXPOSED).filter(|_| outcome.is_suspended).cloned());
     PlatformStatus {
         observed_generation: generation,
         conditions: sorted(conditions),

@@ -10,4 +10,5 @@ mod replicas;
 mod roles;
 mod services_table;
 mod setup;
+mod suspension;
 mod validate;

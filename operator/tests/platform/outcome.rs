@@ -333,6 +333,23 @@ fn what_the_api_server_refuses_is_told_in_its_words() {
 }
 
 #[test]
+fn what_the_api_server_does_not_let_stop_is_not_told_to_stand_still() {
+    let refusal = kube::core::Status::failure("the label is too long", "Invalid").with_code(422);
+    let refused = vec![Error::Apply {
+        kind: ChildKind::Deployment,
+        name: "p".to_owned(),
+        source: kube::Error::Api(refusal.boxed()),
+    }];
+    let status = Case { spec: "suspend: true", refused, ..Case::of(serving("p")) }.status();
+    let message =
+        "The API server refuses what the platform needs, which is tried again: the label is too long";
+    assert_eq!(told(&status, condition::READY), ("False", "ApplyDeployment", message));
+    assert_eq!(told(&status, "MonolithReady"), ("False", "ApplyDeployment", message));
+    assert_eq!(told(&status, "AnalysisBaseReady").1, "Suspended");
+    assert_eq!(status.admin_key_secret, None);
+}
+
+#[test]
 fn a_way_to_the_gateway_that_the_api_server_refuses_is_none() {
     let spec = "exposure: {ingress: {host: ai.example.com}}";
     let answer = kube::core::Status::failure("the host is taken", "Forbidden").with_code(403);

@@ -45,6 +45,7 @@ fn what_an_autoscaler_decides_is_not_written() {
     // Left out while it is the operator's own, it would become one.
     check(&scaled, &state(3, true), Some(3));
     check(&scaled, &state(0, true), None);
+    check(&scaled, &state(0, false), Some(1));
     check(&fixed, &state(4, false), Some(2));
     assert_eq!(names(&built_from(&fixed, &observed()), ChildKind::HorizontalPodAutoscaler), [""; 0]);
     let resting = Platform { spec: crds::PlatformSpec { suspend: true, ..scaled.spec.clone() }, ..scaled };

@@ -70,6 +70,11 @@ impl Parts<'_> {
         // pod. So the number stays as it is until the autoscaler has taken it
         // over, by changing it for the first time.
         let present = self.service.present.as_ref()?;
+        // No autoscaler starts what has no pods; nor does leaving out a number
+        // that somebody else gave.
+        if present.replicas == 0 && !present.owns_replicas {
+            return Some(1);
+        }
         (present.owns_replicas && present.replicas > 0).then_some(present.replicas)
     }
 
