@@ -26,13 +26,15 @@ use std::time::Duration;
 
 use crds::{AnalysisJob, AnalysisJobStatus};
 use futures::{StreamExt, stream};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::jiff::Timestamp;
-use kube::ResourceExt;
+use kube::api::PartialObjectMeta;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
 use kube::runtime::events::EventType;
 use kube::runtime::reflector::{ObjectRef, Store, store};
 use kube::runtime::{Controller, WatchStreamExt, controller, watcher};
+use kube::{Api, ResourceExt};
 
 pub use error::{Error, Rejection};
 
@@ -93,6 +95,13 @@ pub async fn run(
         .default_backoff(),
     );
 
+    let policies = context.network_policies.are_wanted().then(|| {
+        let watched: Api<PartialObjectMeta<NetworkPolicy>> = scoped(&client, namespace);
+        let events = watcher(watched, children_config()).default_backoff();
+        let policies = Arc::clone(&context.network_policies);
+        tokio::spawn(async move { policies.follow(events).await })
+    });
+
     let (reader, writer) = store::<Guarded>();
     let known = reader.clone();
     let gone = context.clone();
@@ -121,6 +130,9 @@ pub async fn run(
             }
         })
         .await;
+    if let Some(policies) = policies {
+        policies.abort();
+    }
 }
 
 fn children_config() -> watcher::Config {

@@ -55,7 +55,8 @@ pub fn analysis_job_pods() -> BTreeMap<String, String> {
     ])
 }
 
-/// Selects the children of all AnalysisJobs.
+/// Selects the children of all AnalysisJobs, and the NetworkPolicies of their
+/// pods.
 #[must_use]
 pub fn analysis_job_selector() -> String {
     format!("app.kubernetes.io/managed-by={MANAGED_BY},app.kubernetes.io/component={ANALYSIS_JOB_COMPONENT}")

@@ -8,12 +8,14 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use futures::{Stream, StreamExt};
 use k8s_openapi::api::networking::v1::{
     IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicySpec,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use kube::api::{ObjectMeta, Patch, PatchParams};
+use kube::api::{ObjectMeta, PartialObjectMeta, Patch, PatchParams};
+use kube::runtime::watcher;
 use kube::{Api, Client};
 use tokio::sync::Mutex;
 
@@ -44,7 +46,8 @@ pub fn build(namespace: &str) -> NetworkPolicy {
         spec: Some(NetworkPolicySpec {
             pod_selector: Some(LabelSelector { match_labels: Some(own), ..LabelSelector::default() }),
             policy_types: Some(vec!["Ingress".to_owned(), "Egress".to_owned()]),
-            ingress: None,
+            // Empty and not left out: a rule that somebody adds is taken away.
+            ingress: Some(Vec::new()),
             egress: Some(outbound()),
         }),
     }
@@ -90,9 +93,16 @@ pub fn port(protocol: &str, number: i32) -> NetworkPolicyPort {
 #[derive(Debug)]
 pub struct NetworkPolicies {
     are_wanted: bool,
-    // Held while a policy is read and written, so that of many AnalysisJobs
-    // that come at once only the first does so.
-    seen: Mutex<HashMap<String, Instant>>,
+    // By namespace. Held while a policy is read and written, so that of many
+    // AnalysisJobs that come at once only the first does so.
+    seen: Mutex<HashMap<String, Seen>>,
+}
+
+/// A policy that was as it should be.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    at: Instant,
+    version: u64,
 }
 
 impl NetworkPolicies {
@@ -109,9 +119,36 @@ impl NetworkPolicies {
         self.are_wanted
     }
 
+    /// Follows a watch of the policies: one that somebody changes or deletes is
+    /// looked at again before the next pod, and so are all of them when the
+    /// watch has to begin anew, since it does not tell of what happened between.
+    pub async fn follow(
+        &self,
+        events: impl Stream<Item = watcher::Result<watcher::Event<PartialObjectMeta<NetworkPolicy>>>>,
+    ) {
+        let mut events = std::pin::pin!(events);
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(watcher::Event::Apply(policy) | watcher::Event::Delete(policy)) => {
+                    let namespace = policy.metadata.namespace.as_deref().unwrap_or_default();
+                    let mut seen = self.seen.lock().await;
+                    // The watch tells of an own write, too.
+                    if seen.get(namespace).is_some_and(|seen| seen.version < version(&policy.metadata)) {
+                        seen.remove(namespace);
+                    }
+                }
+                Ok(watcher::Event::Init) => self.seen.lock().await.clear(),
+                Ok(watcher::Event::InitApply(_) | watcher::Event::InitDone) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "The watch of NetworkPolicies was interrupted and starts again.");
+                }
+            }
+        }
+    }
+
     /// Reads the policy of a namespace and writes it if it is not as it
     /// should be. What was seen to be right is not read again for five
-    /// minutes.
+    /// minutes, unless the watch tells of a change.
     ///
     /// # Errors
     /// Those of the API server.
@@ -125,19 +162,118 @@ impl NetworkPolicies {
             return Ok(());
         }
         let mut seen = self.seen.lock().await;
-        seen.retain(|_, at| at.elapsed() < TRUST);
+        seen.retain(|_, policy| policy.at.elapsed() < TRUST);
         if seen.contains_key(namespace) {
             return Ok(());
         }
         let policies: Api<NetworkPolicy> = Api::namespaced(client.clone(), namespace);
         let desired = build(namespace);
-        let current = policies.get_opt(NAME).await?;
-        if current.and_then(|policy| policy.spec) != desired.spec {
-            metrics.wrote(ApiWrite::ApplyNetworkPolicy);
-            let parameters = PatchParams::apply(labels::FIELD_MANAGER).force();
-            policies.patch(NAME, &parameters, &Patch::Apply(&desired)).await?;
-        }
-        seen.insert(namespace.to_owned(), Instant::now());
+        let found = policies.get_opt(NAME).await?;
+        let policy = match found.filter(|policy| is_in_line(policy, &desired)) {
+            Some(policy) => policy,
+            None => {
+                metrics.wrote(ApiWrite::ApplyNetworkPolicy);
+                let parameters = PatchParams::apply(labels::FIELD_MANAGER).force();
+                policies.patch(NAME, &parameters, &Patch::Apply(&desired)).await?
+            }
+        };
+        let version = version(&policy.metadata);
+        seen.insert(namespace.to_owned(), Seen { at: Instant::now(), version });
         Ok(())
+    }
+}
+
+/// Whether a policy allows what it should allow. The API server leaves out what
+/// is empty.
+fn is_in_line(found: &NetworkPolicy, desired: &NetworkPolicy) -> bool {
+    let rules = |policy: &NetworkPolicy| {
+        let mut spec = policy.spec.clone().unwrap_or_default();
+        spec.ingress.get_or_insert_default();
+        spec
+    };
+    found.metadata.deletion_timestamp.is_none() && rules(found) == rules(desired)
+}
+
+/// Resource versions are comparable numbers (Kubernetes KEP-5504).
+fn version(metadata: &ObjectMeta) -> u64 {
+    metadata.resource_version.as_ref().and_then(|version| version.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use axum::Router;
+    use axum::http::{Method, StatusCode};
+    use futures::stream;
+    use k8s_openapi::api::networking::v1::NetworkPolicyIngressRule;
+    use kube::core::PartialObjectMetaExt;
+    use serde_json::json;
+
+    use super::*;
+
+    /// An API server that has no policy and takes any, and counts those.
+    fn server(writes: &Arc<AtomicU64>) -> Client {
+        let writes = Arc::clone(writes);
+        let server: Router = Router::new().fallback(move |method: Method| {
+            let (code, answer) = if method == Method::PATCH {
+                let version = 10 * (writes.fetch_add(1, Ordering::Relaxed) + 1);
+                let metadata =
+                    json!({ "name": NAME, "namespace": "demo", "resourceVersion": version.to_string() });
+                (StatusCode::OK, json!({ "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": metadata }))
+            } else {
+                (
+                    StatusCode::NOT_FOUND,
+                    json!({ "status": "Failure", "message": "m", "reason": "NotFound", "code": 404 }),
+                )
+            };
+            async move { (code, answer.to_string()) }
+        });
+        Client::new(server, "demo")
+    }
+
+    fn policy(namespace: &str, version: &str) -> PartialObjectMeta<NetworkPolicy> {
+        let metadata = ObjectMeta {
+            name: Some(NAME.to_owned()),
+            namespace: Some(namespace.to_owned()),
+            resource_version: Some(version.to_owned()),
+            ..ObjectMeta::default()
+        };
+        metadata.into_response_partial()
+    }
+
+    #[tokio::test]
+    async fn a_policy_that_somebody_changes_or_deletes_is_looked_at_again() {
+        let writes = Arc::default();
+        let client = server(&writes);
+        let policies = NetworkPolicies::new(true);
+        let metrics = Metrics::default();
+        let check = async |event: Option<watcher::Event<PartialObjectMeta<NetworkPolicy>>>, expected: u64| {
+            policies.follow(stream::iter(event.map(Ok))).await;
+            policies.ensure(&client, "demo", &metrics).await.unwrap();
+            assert_eq!(writes.load(Ordering::Relaxed), expected);
+        };
+        check(None, 1).await;
+        check(None, 1).await;
+        // Of the own write, and of another namespace.
+        check(Some(watcher::Event::Apply(policy("demo", "10"))), 1).await;
+        check(Some(watcher::Event::Delete(policy("other", "11"))), 1).await;
+        check(Some(watcher::Event::Apply(policy("demo", "12"))), 2).await;
+        check(Some(watcher::Event::Delete(policy("demo", "21"))), 3).await;
+        check(Some(watcher::Event::Init), 4).await;
+    }
+
+    #[test]
+    fn a_rule_that_lets_somebody_in_is_a_difference_and_an_empty_list_is_none() {
+        let desired = build("demo");
+        let found = |change: fn(&mut NetworkPolicySpec)| {
+            let mut found = desired.clone();
+            found.spec.iter_mut().for_each(change);
+            is_in_line(&found, &desired)
+        };
+        assert!(found(|spec| spec.ingress = None));
+        assert!(!found(|spec| spec.ingress = Some(vec![NetworkPolicyIngressRule::default()])));
+        assert!(!found(|spec| spec.egress = None));
     }
 }

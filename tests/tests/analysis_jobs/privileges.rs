@@ -5,7 +5,7 @@ use ai_saas_platform_tests::{Operator, with_namespace};
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
-use kube::api::ListParams;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -59,6 +59,31 @@ async fn an_analysis_runs_with_no_privileges() -> Result<()> {
         assert_eq!(policy["spec"].get("ingress"), None, "nothing may connect to the pod");
         let selected = policy["spec"]["podSelector"]["matchLabels"].as_object().context("a selector")?;
         assert!(selected.iter().all(|(key, value)| &pod["metadata"]["labels"][key] == value), "{selected:?}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_policy_that_somebody_opens_or_deletes_is_put_right_before_the_next_pod() -> Result<()> {
+    with_namespace(async |namespace| {
+        let policies = namespace.api::<NetworkPolicy>();
+        let name = "ai-saas-platform-analysis";
+        let ingress_after = async |analysis: &str| -> Result<Option<Value>> {
+            // The operator hears of a change by a watch.
+            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            namespace
+                .analyse_well(analysis, query(inline_csv("data", "n\n1\n"), "SELECT n FROM data"))
+                .await?;
+            let policy = serde_json::to_value(policies.get(name).await?)?;
+            Ok(policy["spec"].get("ingress").cloned())
+        };
+        assert_eq!(ingress_after("first").await?, None);
+        let open = Patch::Merge(json!({ "spec": { "ingress": [{}] } }));
+        policies.patch(name, &PatchParams::default(), &open).await?;
+        assert_eq!(ingress_after("second").await?, None);
+        policies.delete(name, &DeleteParams::default()).await?;
+        assert_eq!(ingress_after("third").await?, None);
         Ok(())
     })
     .await

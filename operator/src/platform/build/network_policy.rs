@@ -52,7 +52,8 @@ impl Parts<'_> {
             spec: Some(NetworkPolicySpec {
                 pod_selector: Some(pods_of(self.service.definition.name)),
                 policy_types: Some(vec!["Ingress".to_owned(), "Egress".to_owned()]),
-                ingress: is_open.then(|| vec![rule]),
+                // Empty and not left out: a rule that somebody adds is taken away.
+                ingress: Some(if is_open { vec![rule] } else { Vec::new() }),
                 egress: Some(egress),
             }),
         }
