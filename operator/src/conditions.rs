@@ -20,6 +20,14 @@ pub struct Desired {
     pub message: String,
 }
 
+impl Desired {
+    /// A condition as it should be.
+    #[must_use]
+    pub fn new(condition_type: &'static str, holds: bool, reason: &str, message: impl Into<String>) -> Self {
+        Self { condition_type, holds, reason: reason.to_owned(), message: message.into() }
+    }
+}
+
 /// Brings conditions in line: the time of the last change is kept where the
 /// status did not change.
 #[must_use]
@@ -70,7 +78,7 @@ mod tests {
     use super::*;
 
     fn desired(holds: bool) -> Vec<Desired> {
-        vec![Desired { condition_type: "Ready", holds, reason: "R".to_owned(), message: "m".to_owned() }]
+        vec![Desired::new("Ready", holds, "R", "m")]
     }
 
     #[test]

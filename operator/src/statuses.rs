@@ -100,12 +100,8 @@ where
         return Ok(());
     }
     let message = format!("The object cannot be read: {}", invalid.error);
-    let desired = types.iter().map(|&condition_type| Desired {
-        condition_type,
-        holds: false,
-        reason: UNREADABLE.to_owned(),
-        message: message.clone(),
-    });
+    let desired =
+        types.iter().map(|&condition_type| Desired::new(condition_type, false, UNREADABLE, &message));
     let conditions = conditions::merge(&[], desired.collect(), generation, Timestamp::now());
     let body = json!({
         "metadata": { "resourceVersion": found.metadata.resource_version },

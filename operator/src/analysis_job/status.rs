@@ -82,8 +82,8 @@ pub fn from_outcome(
     };
     let desired = vec![
         accepted(),
-        desired(condition::READY, ready, reason, message),
-        desired(condition::COMPLETE, complete, reason, message),
+        Desired::new(condition::READY, ready, reason, message),
+        Desired::new(condition::COMPLETE, complete, reason, message),
     ];
     let ended = matches!(outcome.stage, Stage::Succeeded { .. } | Stage::Failed { .. });
     let has_started = ended || outcome.stage == Stage::Running;
@@ -157,7 +157,7 @@ pub fn from_rejection(
 ) -> AnalysisJobStatus {
     let message = rejection.to_string();
     let mut desired = [condition::ACCEPTED, condition::READY, condition::COMPLETE]
-        .map(|condition_type| desired(condition_type, false, rejection.reason(), &message));
+        .map(|condition_type| Desired::new(condition_type, false, rejection.reason(), &message));
     if rejection.is_passing() {
         desired[0] = accepted();
     }
@@ -187,8 +187,8 @@ pub async fn report_error(
     };
     let desired = vec![
         accepted(),
-        desired(condition::READY, false, error.reason(), &message),
-        desired(condition::COMPLETE, false, error.reason(), &message),
+        Desired::new(condition::READY, false, error.reason(), &message),
+        Desired::new(condition::COMPLETE, false, error.reason(), &message),
     ];
     let status = AnalysisJobStatus {
         observed_generation: job.metadata.generation,
@@ -234,11 +234,7 @@ async fn write(
 }
 
 fn accepted() -> Desired {
-    desired(condition::ACCEPTED, true, "Valid", "The specification is valid")
-}
-
-fn desired(condition_type: &'static str, holds: bool, reason: &str, message: &str) -> Desired {
-    Desired { condition_type, holds, reason: reason.to_owned(), message: message.to_owned() }
+    Desired::new(condition::ACCEPTED, true, "Valid", "The specification is valid")
 }
 
 /// A length of time as people say it: `85ms`, `1.25s`, `2m05s`, `1h02m`.

@@ -79,10 +79,10 @@ pub fn outcome(validated: &ValidatedPlatform, applied: &Applied, observed: &Obse
 fn accepted(validated: &ValidatedPlatform) -> Desired {
     if let Some(missing) = &validated.missing_secret {
         let message = format!("{missing}. What runs goes on, and a new pod waits for what it needs of this");
-        return desired(condition::ACCEPTED, false, missing.reason(), message);
+        return Desired::new(condition::ACCEPTED, false, missing.reason(), message);
     }
     match &validated.unreadable_secret {
-        Some((name, cause)) => desired(
+        Some((name, cause)) => Desired::new(
             condition::ACCEPTED,
             true,
             SECRET_UNREADABLE,
@@ -90,7 +90,7 @@ fn accepted(validated: &ValidatedPlatform) -> Desired {
                 "The specification is valid, but Secret `{name}` cannot be read at the moment: {cause}. The pods keep what they have, and it is tried again"
             ),
         ),
-        None => desired(condition::ACCEPTED, true, "Valid", "The specification is valid"),
+        None => Desired::new(condition::ACCEPTED, true, "Valid", "The specification is valid"),
     }
 }
 
@@ -107,11 +107,11 @@ fn ready(
     }
     if validated.is_suspended {
         let message = "Suspended: set spec.suspend to false to start the services";
-        return desired(condition::READY, false, SUSPENDED, message);
+        return Desired::new(condition::READY, false, SUSPENDED, message);
     }
     let of_service = |service: &ServiceOutcome| {
         let Desired { holds, reason, message, .. } = &service.condition;
-        desired(condition::READY, *holds, reason, format!("{}: {message}", service.name))
+        Desired::new(condition::READY, *holds, reason, format!("{}: {message}", service.name))
     };
     if let Some(service) = services.iter().find(|service| !service.condition.holds) {
         return of_service(service);
@@ -121,14 +121,14 @@ fn ready(
     }
     match services.iter().find(|service| service.condition.reason != AVAILABLE) {
         Some(service) => of_service(service),
-        None => desired(condition::READY, true, AVAILABLE, "All services serve"),
+        None => Desired::new(condition::READY, true, AVAILABLE, "All services serve"),
     }
 }
 
 fn refusal(condition_type: &'static str, refused: &Error) -> Desired {
     let refusal = refused.refusal().unwrap_or_default();
     let message = format!("The API server refuses what the platform needs, which is tried again: {refusal}");
-    desired(condition_type, false, refused.reason(), message)
+    Desired::new(condition_type, false, refused.reason(), message)
 }
 
 fn exposed(validated: &ValidatedPlatform, applied: &Applied) -> Option<Desired> {
@@ -138,7 +138,7 @@ fn exposed(validated: &ValidatedPlatform, applied: &Applied) -> Option<Desired> 
     let exposure = &validated.exposure;
     if exposure.http_route.is_some() && validated.lacks_http_routes {
         let message = "This cluster has no HTTPRoute (gateway.networking.k8s.io/v1): install the Gateway API, or take spec.exposure.httpRoute away";
-        return Some(desired(condition::EXPOSED, false, "HTTPRouteUnknown", message));
+        return Some(Desired::new(condition::EXPOSED, false, "HTTPRouteUnknown", message));
     }
     let is_way = |error: &&Error| {
         matches!(error, Error::Apply { kind: ChildKind::Ingress | ChildKind::HttpRoute, .. })
@@ -147,7 +147,7 @@ fn exposed(validated: &ValidatedPlatform, applied: &Applied) -> Option<Desired> 
         return Some(refusal(condition::EXPOSED, refused));
     }
     (exposure.http_route.is_some() || exposure.ingress.is_some())
-        .then(|| desired(condition::EXPOSED, true, "Exposed", "The way to the gateway is declared"))
+        .then(|| Desired::new(condition::EXPOSED, true, "Exposed", "The way to the gateway is declared"))
 }
 
 fn service_outcome(
@@ -168,14 +168,14 @@ fn service_outcome(
     let condition = if validated.is_suspended {
         match refused {
             Some(refused) => refusal(condition_type, refused),
-            None => desired(condition_type, false, SUSPENDED, "The platform is suspended"),
+            None => Desired::new(condition_type, false, SUSPENDED, "The platform is suspended"),
         }
     } else if let Some(deployment) = deployment {
         let claim = applied.claims.iter().find(|claim| claim.child.name == service.claim_name());
         let (holds, reason, message) = stage(service, deployment, claim.map(AsRef::as_ref), &observed.pods);
-        desired(condition_type, holds, reason, message)
+        Desired::new(condition_type, holds, reason, message)
     } else {
-        desired(condition_type, false, PENDING, "Its Deployment is not there yet")
+        Desired::new(condition_type, false, PENDING, "Its Deployment is not there yet")
     };
     ServiceOutcome {
         name,
@@ -268,8 +268,4 @@ fn of_crash(crash: &Crash) -> String {
     }
     let colon = if crash.message.is_empty() { "" } else { ": " };
     format!("The pod ended with exit code {} ({}){colon}{}", crash.exit_code, crash.reason, crash.message)
-}
-
-fn desired(condition_type: &'static str, holds: bool, reason: &str, message: impl Into<String>) -> Desired {
-    Desired { condition_type, holds, reason: reason.to_owned(), message: message.into() }
 }

@@ -148,7 +148,7 @@ pub async fn report_paused(
         "The annotation `{}` keeps the operator from changing anything: remove it to go on",
         labels::PAUSED
     );
-    let paused = desired(condition::RECONCILING, false, "Paused", &message);
+    let paused = Desired::new(condition::RECONCILING, false, "Paused", &message);
     let status = PlatformStatus {
         conditions: replaced(current, vec![paused], platform.metadata.generation, now),
         ..current.clone()
@@ -169,7 +169,7 @@ pub async fn report_rejection(
 ) -> Result<(), Error> {
     let (reason, message) = (rejection.reason(), rejection.to_string());
     let desired = [condition::ACCEPTED, condition::READY]
-        .map(|condition_type| desired(condition_type, false, reason, &message));
+        .map(|condition_type| Desired::new(condition_type, false, reason, &message));
     report_obstacle(platform, current, desired.into(), now, context).await
 }
 
@@ -185,7 +185,7 @@ pub async fn report_error(
     context: &Context,
 ) -> Result<(), Error> {
     let message = format!("This failed several times and is tried again: {}", chain(error));
-    let ready = desired(condition::READY, false, error.reason(), &message);
+    let ready = Desired::new(condition::READY, false, error.reason(), &message);
     report_obstacle(platform, current, vec![ready], now, context).await
 }
 
@@ -254,8 +254,4 @@ async fn write(
     let known = &context.platforms.statuses;
     let written = statuses::apply::<Platform, _>(&platform.metadata, status, known, context);
     written.await.map_err(Error::ApplyStatus)
-}
-
-fn desired(condition_type: &'static str, holds: bool, reason: &str, message: &str) -> Desired {
-    Desired { condition_type, holds, reason: reason.to_owned(), message: message.to_owned() }
 }
