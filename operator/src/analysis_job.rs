@@ -177,6 +177,10 @@ async fn reconcile(guarded: Arc<Guarded>, context: Arc<Context>) -> Result<Actio
 async fn reconcile_readable(job: &AnalysisJob, context: &Context) -> Result<Action, Error> {
     let now = Timestamp::now();
     let current = status::current(job, context);
+    if labels::is_paused(job) {
+        status::report_paused(job, &current, now, context).await?;
+        return Ok(Action::await_change());
+    }
     if let Some(expiry) = status::expiry(job, &current) {
         status::report_seen(job, &current, context).await?;
         return expire(job, expiry, now, context).await;

@@ -1,7 +1,10 @@
 //! Making and comparing conditions.
 
+use crds::condition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
+
+use crate::labels;
 
 /// The API server refuses longer messages (`metav1.Condition`).
 const MESSAGE_LIMIT_BYTES: usize = 32768;
@@ -25,6 +28,16 @@ impl Desired {
     #[must_use]
     pub fn new(condition_type: &'static str, holds: bool, reason: &str, message: impl Into<String>) -> Self {
         Self { condition_type, holds, reason: reason.to_owned(), message: message.into() }
+    }
+
+    /// That an object is left alone.
+    #[must_use]
+    pub fn paused() -> Self {
+        let message = format!(
+            "The annotation `{}` keeps the operator from changing anything: remove it to go on",
+            labels::PAUSED
+        );
+        Self::new(condition::RECONCILING, false, "Paused", message)
     }
 }
 
@@ -55,6 +68,27 @@ pub fn merge(
             }
         })
         .collect()
+}
+
+/// Conditions with some of them replaced or added, and the others as they are,
+/// in the order in which they are.
+#[must_use]
+pub fn replaced(
+    current: &[Condition],
+    desired: Vec<Desired>,
+    generation: Option<i64>,
+    now: Timestamp,
+) -> Vec<Condition> {
+    let mut new = merge(current, desired, generation, now);
+    let mut conditions: Vec<Condition> = current
+        .iter()
+        .map(|condition| match new.iter().position(|new| new.type_ == condition.type_) {
+            Some(index) => new.remove(index),
+            None => condition.clone(),
+        })
+        .collect();
+    conditions.append(&mut new);
+    conditions
 }
 
 /// The condition of a type.
@@ -92,6 +126,21 @@ mod tests {
         let changed = merge(&same, desired(false), Some(2), late);
         assert_eq!(changed[0].last_transition_time.0, late);
         assert_eq!(find(&changed, "Ready").unwrap().status, "False");
+    }
+
+    #[test]
+    fn conditions_that_are_not_replaced_stay_as_they_are() {
+        let now = Timestamp::from_second(1_000).unwrap();
+        let of = |types: [&'static str; 3], reason: &str| -> Vec<Desired> {
+            types.map(|condition_type| Desired::new(condition_type, true, reason, "m")).into()
+        };
+        let current = merge(&[], of(["A", "Ready", "C"], "old"), Some(1), now);
+        let told: Vec<(String, String)> = replaced(&current, of(["New", "C", "Ready"], "new"), Some(2), now)
+            .into_iter()
+            .map(|condition| (condition.type_, condition.reason))
+            .collect();
+        let expected = [("A", "old"), ("Ready", "new"), ("C", "new"), ("New", "new")];
+        assert_eq!(told, expected.map(|(one, other)| (one.to_owned(), other.to_owned())));
     }
 
     #[test]

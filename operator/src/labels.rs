@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use kube::{Resource, ResourceExt};
+
 use crate::names::LabelName;
 
 /// The field manager of everything that the operator writes.
@@ -31,6 +33,12 @@ pub const STORAGE_DIGEST: &str = "aisaas.dev/storage-digest";
 pub const QUEUE_NAME: &str = "kueue.x-k8s.io/queue-name";
 /// Kueue's label: the priority of a Job in its queue.
 pub const QUEUE_PRIORITY: &str = "kueue.x-k8s.io/priority-class";
+
+/// Whether the operator is to leave an object alone.
+#[must_use]
+pub fn is_paused<K: Resource>(object: &K) -> bool {
+    object.annotations().get(PAUSED).is_some_and(|value| value == "true")
+}
 
 /// The recommended labels of an object that belongs to an AnalysisJob.
 #[must_use]

@@ -196,7 +196,7 @@ async fn reconcile(guarded: Arc<Guarded>, context: Arc<Context>) -> Result<Actio
 async fn reconcile_readable(platform: &Platform, context: &Context) -> Result<Action, Error> {
     let now = Timestamp::now();
     let current = status::current(platform, context);
-    if is_paused(platform) {
+    if labels::is_paused(platform) {
         status::report_paused(platform, &current, now, context).await?;
         return Ok(Action::await_change());
     }
@@ -236,10 +236,6 @@ async fn reconcile_readable(platform: &Platform, context: &Context) -> Result<Ac
     context.backoffs.succeeded(&validated.uid);
     let is_missed = validated.missing_secret.is_some();
     Ok(Action::requeue(if is_missed { MISSING_REFERENCE_RETRY } else { LOOK_AGAIN }))
-}
-
-fn is_paused(platform: &Platform) -> bool {
-    platform.annotations().get(labels::PAUSED).is_some_and(|value| value == "true")
 }
 
 async fn reject(

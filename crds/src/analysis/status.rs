@@ -12,7 +12,9 @@ pub struct AnalysisJobStatus {
 
     /// Accepted: the specification is valid and what it refers to exists.
     /// Ready: the analysis runs, or has ended well. Complete: it has ended
-    /// well, or the reason says why not.
+    /// well, or the reason says why not. Reconciling is False while the
+    /// annotation `aisaas.dev/paused: "true"` keeps the operator from changing
+    /// anything, and is left out otherwise.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

@@ -122,9 +122,29 @@ pub async fn report_seen(
 ) -> Result<(), Error> {
     let generation = job.metadata.generation;
     let mut status = AnalysisJobStatus { observed_generation: generation, ..current.clone() };
+    status.conditions.retain(|condition| condition.type_ != condition::RECONCILING);
     for condition in &mut status.conditions {
         condition.observed_generation = generation;
     }
+    write(job, current, &status, context).await.map(drop)
+}
+
+/// Writes that an AnalysisJob is left alone. All else that its status says is
+/// kept.
+///
+/// # Errors
+/// Those of the API server.
+pub async fn report_paused(
+    job: &AnalysisJob,
+    current: &AnalysisJobStatus,
+    now: Timestamp,
+    context: &Context,
+) -> Result<(), Error> {
+    let paused = vec![Desired::paused()];
+    let status = AnalysisJobStatus {
+        conditions: conditions::replaced(&current.conditions, paused, job.metadata.generation, now),
+        ..current.clone()
+    };
     write(job, current, &status, context).await.map(drop)
 }
 

@@ -15,7 +15,6 @@ use super::{Error, Rejection};
 use crate::conditions::{self, Desired, find};
 use crate::context::Context;
 use crate::errors::chain;
-use crate::labels;
 use crate::statuses::{self, Untold};
 
 /// The status as it is, own writes included that the watch has not told of.
@@ -144,13 +143,8 @@ pub async fn report_paused(
     now: Timestamp,
     context: &Context,
 ) -> Result<(), Error> {
-    let message = format!(
-        "The annotation `{}` keeps the operator from changing anything: remove it to go on",
-        labels::PAUSED
-    );
-    let paused = Desired::new(condition::RECONCILING, false, "Paused", &message);
     let status = PlatformStatus {
-        conditions: replaced(current, vec![paused], platform.metadata.generation, now),
+        conditions: replaced(current, vec![Desired::paused()], platform.metadata.generation, now),
         ..current.clone()
     };
     write(platform, current, &status, context).await.map(drop)
@@ -218,10 +212,7 @@ fn replaced(
     generation: Option<i64>,
     now: Timestamp,
 ) -> Vec<Condition> {
-    let new = conditions::merge(&current.conditions, desired, generation, now);
-    let is_kept = |condition: &&Condition| find(&new, &condition.type_).is_none();
-    let kept: Vec<Condition> = current.conditions.iter().filter(is_kept).cloned().collect();
-    sorted(new.into_iter().chain(kept).collect())
+    sorted(conditions::replaced(&current.conditions, desired, generation, now))
 }
 
 /// Writes to a Platform that cannot be read that it cannot: it came in past the

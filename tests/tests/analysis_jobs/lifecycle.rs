@@ -4,6 +4,7 @@ use ai_saas_platform_tests::specification::{csv_at, inline_csv, query, to_config
 use ai_saas_platform_tests::{HttpServer, Page, outcome, with_namespace};
 use anyhow::{Context as _, Result};
 use crds::AnalysisJob;
+use crds::condition::RECONCILING;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::ResourceExt as _;
@@ -92,6 +93,32 @@ async fn it_goes_when_its_time_has_come() -> Result<()> {
         namespace.analyse_well("kept", one_row(json!({}))).await?;
         namespace.change_analysis("kept", json!({ "spec": { "ttlSecondsAfterFinished": 0 } })).await?;
         namespace.wait_until_gone::<AnalysisJob>("kept").await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn it_is_left_alone_while_it_is_paused() -> Result<()> {
+    with_namespace(async |namespace| {
+        let pause = |value: Value| json!({ "metadata": { "annotations": { "aisaas.dev/paused": value } } });
+        let is_paused = |job: &AnalysisJob| outcome::condition_of(job, RECONCILING).is_some();
+        let spec = one_row(json!({ "ttlSecondsAfterFinished": 8 }));
+        let mut job = AnalysisJob::new("paused", serde_json::from_value(spec)?);
+        job.annotations_mut().insert("aisaas.dev/paused".to_owned(), "true".to_owned());
+        namespace.create_object(&job).await?;
+        namespace.wait_for_analysis("paused", "to be paused", is_paused).await?;
+        assert!(namespace.api::<Job>().get_opt("paused").await?.is_none());
+
+        namespace.change_analysis("paused", pause(Value::Null)).await?;
+        let job = namespace.wait_until_ended("paused").await?;
+        assert!(outcome::has_succeeded(&job) && !is_paused(&job), "{}", outcome::in_words(&job));
+
+        namespace.change_analysis("paused", pause(json!("true"))).await?;
+        tokio::time::sleep(std::time::Duration::from_secs(11)).await;
+        let job = namespace.api::<AnalysisJob>().get("paused").await?;
+        assert!(outcome::has_succeeded(&job) && is_paused(&job), "it does not expire");
+        namespace.change_analysis("paused", pause(Value::Null)).await?;
+        namespace.wait_until_gone::<AnalysisJob>("paused").await
     })
     .await
 }
