@@ -40,6 +40,14 @@ pub fn is_paused<K: Resource>(object: &K) -> bool {
     object.annotations().get(PAUSED).is_some_and(|value| value == "true")
 }
 
+/// The labels among these that a queueing system reads.
+pub fn of_queue(labels: &BTreeMap<String, String>) -> impl Iterator<Item = (String, String)> {
+    labels
+        .iter()
+        .filter(|(key, _)| matches!(key.as_str(), QUEUE_NAME | QUEUE_PRIORITY))
+        .map(|(key, value)| (key.clone(), value.clone()))
+}
+
 /// The recommended labels of an object that belongs to an AnalysisJob.
 #[must_use]
 pub fn analysis_job(name: &LabelName) -> BTreeMap<String, String> {

@@ -24,7 +24,7 @@ pub enum Kind {
 pub enum ApiWrite {
     /// A Job was created.
     CreateJob,
-    /// Deadline or retries of a Job were changed.
+    /// Deadline, retries or queue of a Job were changed.
     PatchJob,
     /// A Job was deleted: its AnalysisJob was suspended, or it is to be made
     /// anew from a changed template.

@@ -202,6 +202,7 @@ fn the_result_is_a_version_and_its_charts_are_in_a_config_map() {
         suspended: false,
         active_deadline_seconds: None,
         backoff_limit: Some(3),
+        queue_labels: Vec::new(),
         active: 0,
         ready: 0,
         terminating: 0,

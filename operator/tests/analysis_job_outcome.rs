@@ -41,6 +41,7 @@ fn running() -> JobState {
         suspended: false,
         active_deadline_seconds: Some(60),
         backoff_limit: Some(3),
+        queue_labels: Vec::new(),
         active: 1,
         ready: 0,
         terminating: 0,

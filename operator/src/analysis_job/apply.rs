@@ -7,7 +7,7 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
 use kube::{Api, ResourceExt};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::build::{Prepared, RunControl};
 use super::children::{JobState, WatchedJob};
@@ -74,8 +74,10 @@ async fn update(
     if is_outdated && stands_still(job) && observed.pods.iter().all(|pod| pod.ended.is_some()) {
         return remove(prepared, context, Removal::OfOneThatStandsStill).await;
     }
-    let job =
-        if differs(prepared.run_control, job) { patch(prepared, context).await? } else { Arc::clone(job) };
+    let job = match changes(prepared, job) {
+        Some(changes) => patch(prepared, &changes, context).await?,
+        None => Arc::clone(job),
+    };
     Ok(Applied { job: Some(job), config_map: None, is_outdated })
 }
 
@@ -176,27 +178,35 @@ async fn create(prepared: &Prepared, context: &Context) -> Result<Application, E
     Ok(Application::Applied(Applied { job, ..Applied::default() }))
 }
 
-fn differs(wanted: RunControl, job: &JobState) -> bool {
-    wanted.active_deadline_seconds != job.active_deadline_seconds
-        || Some(wanted.backoff_limit) != job.backoff_limit
+/// What is to be changed of a Job, as a merge patch. Its queue only while it
+/// waits there; a queue that was not asked for is the queueing system's choice.
+fn changes(prepared: &Prepared, job: &JobState) -> Option<Value> {
+    let mut changes = Map::new();
+    let RunControl { active_deadline_seconds, backoff_limit } = prepared.run_control;
+    if active_deadline_seconds != job.active_deadline_seconds || Some(backoff_limit) != job.backoff_limit {
+        let spec = json!({ "activeDeadlineSeconds": active_deadline_seconds, "backoffLimit": backoff_limit });
+        changes.insert("spec".to_owned(), spec);
+    }
+    let queue = prepared.validated.queue_labels.iter().filter(|label| !job.queue_labels.contains(label));
+    let queue: Map<String, Value> =
+        queue.map(|(key, value)| (key.clone(), Value::String(value.clone()))).collect();
+    if job.suspended && !queue.is_empty() {
+        changes.insert("metadata".to_owned(), json!({ "labels": queue }));
+    }
+    (!changes.is_empty()).then(|| Value::Object(changes))
 }
 
 /// Changes what may be changed of a Job. A merge patch of these fields, since
 /// an apply would have to repeat the template, which cannot be changed and
 /// may have been made by an earlier version of the operator.
-async fn patch(prepared: &Prepared, context: &Context) -> Result<Arc<JobState>, Error> {
+async fn patch(prepared: &Prepared, changes: &Value, context: &Context) -> Result<Arc<JobState>, Error> {
     let jobs: Api<WatchedJob> =
         Api::namespaced(context.client.clone(), prepared.validated.namespace.as_str());
-    let wanted = prepared.run_control;
-    let spec = json!({
-        "activeDeadlineSeconds": wanted.active_deadline_seconds,
-        "backoffLimit": wanted.backoff_limit,
-    });
     let parameters =
         PatchParams { field_manager: Some(labels::FIELD_MANAGER.to_owned()), ..PatchParams::default() };
     context.metrics.wrote(ApiWrite::PatchJob);
     let patched = jobs
-        .patch(prepared.validated.name.as_str(), &parameters, &Patch::Merge(json!({ "spec": spec })))
+        .patch(prepared.validated.name.as_str(), &parameters, &Patch::Merge(changes))
         .await
         .map_err(Error::PatchJob)?;
     let owner = owner(prepared);
@@ -269,4 +279,52 @@ fn remember(context: &Context, owner: &Owner, state: JobState) -> Arc<JobState> 
 
 fn owner(prepared: &Prepared) -> Owner {
     Owner { namespace: prepared.validated.namespace.to_string(), name: prepared.validated.name.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use crds::workload::ImagePullPolicy;
+
+    use super::*;
+    use crate::analysis_job::build::build;
+    use crate::analysis_job::validate::validate;
+    use crate::pods::ImageDefaults;
+    use crate::rules::Rules;
+
+    #[test]
+    fn a_job_changes_its_queue_while_it_waits_there() {
+        let job: AnalysisJob = serde_json::from_value(json!({
+            "apiVersion": "aisaas.dev/v1alpha1",
+            "kind": "AnalysisJob",
+            "metadata": { "name": "a", "namespace": "demo", "uid": "u", "labels": { labels::QUEUE_NAME: "right" } },
+            "spec": {
+                "sources": [{ "name": "t", "format": "csv", "inline": "a\n1\n" }],
+                "sql": "select 1",
+                "backoffLimit": 2,
+            },
+        }))
+        .unwrap();
+        let images = ImageDefaults {
+            image: "i".to_owned(),
+            pull_policy: ImagePullPolicy::IfNotPresent,
+            pull_secrets: Vec::new(),
+        };
+        let prepared = build(&validate(&job, &Observed::default(), &Rules::default()).unwrap(), &images);
+        let in_queue = |queue: &str, suspended: bool| JobState {
+            suspended,
+            backoff_limit: Some(2),
+            queue_labels: vec![
+                (labels::QUEUE_NAME.to_owned(), queue.to_owned()),
+                (labels::QUEUE_PRIORITY.to_owned(), "given by the queue".to_owned()),
+            ],
+            ..JobState::default()
+        };
+        let moved = json!({ "metadata": { "labels": { labels::QUEUE_NAME: "right" } } });
+        assert_eq!(changes(&prepared, &in_queue("wrong", true)), Some(moved));
+        assert_eq!(changes(&prepared, &in_queue("wrong", false)), None);
+        assert_eq!(changes(&prepared, &in_queue("right", true)), None);
+        let patient = JobState { backoff_limit: Some(6), ..in_queue("right", false) };
+        let spec = json!({ "activeDeadlineSeconds": null, "backoffLimit": 2 });
+        assert_eq!(changes(&prepared, &patient), Some(json!({ "spec": spec })));
+    }
 }

@@ -68,6 +68,8 @@ pub struct JobState {
     pub active_deadline_seconds: Option<i64>,
     /// How often it is tried again.
     pub backoff_limit: Option<i32>,
+    /// The labels that a queueing system reads.
+    pub queue_labels: Vec<(String, String)>,
     /// How many of its pods are not finished.
     pub active: i32,
     /// How many of its pods run.
@@ -98,15 +100,14 @@ impl Child for JobState {
         let WatchedJob { metadata, spec, status } = job;
         let owner = owner(&metadata)?;
         let end = end(&status);
-        let controller = metadata
-            .owner_references
-            .as_ref()
-            .and_then(|references| references.iter().find(|reference| reference.controller == Some(true)));
+        let controller =
+            metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
         let state = Self {
             owner_uid: controller.map(|reference| reference.uid.clone()),
             name: metadata.name.unwrap_or_default(),
             uid: metadata.uid.unwrap_or_default(),
             deleting: metadata.deletion_timestamp.is_some(),
+            queue_labels: metadata.labels.iter().flat_map(labels::of_queue).collect(),
             template_digest: metadata
                 .annotations
                 .and_then(|mut annotations| annotations.remove(labels::TEMPLATE_DIGEST)),

@@ -81,13 +81,8 @@ pub fn validate(
             limit: SPECIFICATION_LIMIT_BYTES,
         });
     }
-    let queue_labels = job
-        .labels()
-        .iter()
-        .filter(|(key, _)| matches!(key.as_str(), labels::QUEUE_NAME | labels::QUEUE_PRIORITY))
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect();
     Ok(ValidatedAnalysisJob {
+        queue_labels: labels::of_queue(job.labels()).collect(),
         name,
         namespace,
         uid,
@@ -96,7 +91,6 @@ pub fn validate(
         specification,
         specification_json,
         result_config_map,
-        queue_labels,
     })
 }
 

@@ -46,6 +46,14 @@ async fn a_job_waits_in_its_queue_until_its_turn_has_come() -> Result<()> {
             "Waiting in its queue: the Job is suspended, by a queueing system or by hand"
         );
 
+        // The queue was the wrong one.
+        let other = json!({ "metadata": { "labels": { QUEUE: "daily" } } });
+        namespace.change_analysis("queued", other).await?;
+        let has_moved = |job: &Job| job.labels().get(QUEUE).is_some_and(|queue| queue == "daily");
+        namespace
+            .wait_for::<Job>("queued", "to be in the other queue", |job| job.is_some_and(has_moved))
+            .await?;
+
         // Whatever wakes the operator, it does not jump the queue.
         namespace.change_analysis("queued", json!({ "spec": { "backoffLimit": 1 } })).await?;
         let is_changed = |job: &Job| job.spec.as_ref().is_some_and(|spec| spec.backoff_limit == Some(1));
@@ -53,7 +61,7 @@ async fn a_job_waits_in_its_queue_until_its_turn_has_come() -> Result<()> {
             .wait_for::<Job>("queued", "to change", |job| job.is_some_and(is_changed))
             .await?
             .context("the Job is gone")?;
-        assert_eq!(job.labels().get(QUEUE).map(String::as_str), Some("nightly"));
+        assert_eq!(job.labels().get(QUEUE).map(String::as_str), Some("daily"));
         assert_eq!(job.spec.and_then(|spec| spec.suspend), Some(true));
 
         // Its turn has come. The queue says on which nodes, too, as Kueue does:
