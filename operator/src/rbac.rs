@@ -15,9 +15,6 @@ pub fn rules() -> Vec<PolicyRule> {
         rule("aisaas.dev", &["analysisjobs/status"], &["patch"]),
         rule("aisaas.dev", &["platforms"], &["get", "list", "watch"]),
         rule("aisaas.dev", &["platforms/status"], &["patch"]),
-        // Needed where the plug-in OwnerReferencesPermissionEnforcement is on:
-        // the children block the deletion of their owner.
-        rule("aisaas.dev", &["analysisjobs/finalizers"], &["update"]),
         // The Jobs, and how they go.
         rule("batch", &["jobs"], &["get", "list", "watch", "create", "patch", "delete"]),
         rule("", &["pods"], &["list", "watch"]),

@@ -5,6 +5,7 @@ use ai_saas_platform_operator::analysis_job::build::{Prepared, build};
 use ai_saas_platform_operator::analysis_job::dereference::{Observed, References};
 use ai_saas_platform_operator::analysis_job::validate::validate;
 use ai_saas_platform_operator::pods::ImageDefaults;
+use ai_saas_platform_operator::rbac::rules;
 use ai_saas_platform_operator::rules::Rules;
 use crds::AnalysisJob;
 use crds::workload::ImagePullPolicy;
@@ -76,6 +77,18 @@ fn the_largest_analysis_job_becomes_this_job() {
 #[test]
 fn a_namespace_gets_this_network_policy() {
     insta::assert_snapshot!(serde_yaml_ng::to_string(&built(&job(SMALLEST)).network_policy).unwrap());
+}
+
+/// Who lets a child block the deletion of its owner needs a permission for the
+/// owner's finalizers, where OwnerReferencesPermissionEnforcement is on. The
+/// operator has none.
+#[test]
+fn a_job_does_not_block_the_deletion_of_its_owner() {
+    let prepared = built(&job(SMALLEST));
+    let owners = prepared.job.metadata.owner_references.unwrap();
+    assert!(!owners.is_empty() && owners.iter().all(|owner| owner.block_owner_deletion.is_none()));
+    let mut resources = rules().into_iter().flat_map(|rule| rule.resources.unwrap_or_default());
+    assert!(resources.all(|resource| !resource.ends_with("/finalizers")));
 }
 
 #[test]
