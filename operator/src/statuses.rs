@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{ApiResource, DynamicObject, ObjectMeta, PartialObjectMeta, Patch, PatchParams};
 use kube::core::error_boundary::InvalidObject;
@@ -9,7 +10,7 @@ use kube::core::{NamespaceResourceScope, PartialObjectMetaExt};
 use kube::runtime::events::EventType;
 use kube::{Api, Resource};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::conditions::{self, Desired};
 use crate::context::{Context, WrittenStatuses};
@@ -100,12 +101,12 @@ where
         return Ok(());
     }
     let message = format!("The object cannot be read: {}", invalid.error);
-    let desired =
-        types.iter().map(|&condition_type| Desired::new(condition_type, false, UNREADABLE, &message));
-    let conditions = conditions::merge(&[], desired.collect(), generation, Timestamp::now());
     let body = json!({
         "metadata": { "resourceVersion": found.metadata.resource_version },
-        "status": { "conditions": conditions, "observedGeneration": generation },
+        "status": {
+            "conditions": unreadable(&status["conditions"], types, &message, generation, Timestamp::now()),
+            "observedGeneration": generation,
+        },
     });
     context.metrics.wrote(ApiWrite::ApplyStatus);
     let parameters =
@@ -114,4 +115,42 @@ where
     let object: PartialObjectMeta<K> = metadata.clone().into_response_partial();
     context.publish(&object, EventType::Warning, UNREADABLE, "Reconcile", &message).await;
     Ok(())
+}
+
+/// The conditions of an object that cannot be read: a merge patch replaces all
+/// of them, so that those that it has and that say something else are repeated.
+fn unreadable(
+    found: &Value,
+    types: &[&'static str],
+    message: &str,
+    generation: Option<i64>,
+    now: Timestamp,
+) -> Vec<Condition> {
+    let found: Vec<Condition> = serde_json::from_value(found.clone()).unwrap_or_default();
+    let desired =
+        types.iter().map(|&condition_type| Desired::new(condition_type, false, UNREADABLE, message));
+    conditions::replaced(&found, desired.collect(), generation, now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_else_is_said_of_an_object_that_cannot_be_read_is_kept() {
+        let condition = |condition_type: &str| json!({ "type": condition_type, "status": "True", "reason": "Available", "message": "m", "lastTransitionTime": "2026-01-01T00:00:00Z" });
+        let found = json!([condition("Accepted"), condition("AnalysisBaseReady"), condition("Ready")]);
+        let of = |found: &Value| -> Vec<(String, String)> {
+            unreadable(found, &["Accepted", "Ready"], "m", Some(2), Timestamp::UNIX_EPOCH)
+                .into_iter()
+                .map(|condition| (condition.type_, condition.reason))
+                .collect()
+        };
+        let told = |expected: &[(&str, &str)]| -> Vec<(String, String)> {
+            expected.iter().map(|(one, other)| ((*one).to_owned(), (*other).to_owned())).collect()
+        };
+        let unreadable = [("Accepted", UNREADABLE), ("Ready", UNREADABLE)];
+        assert_eq!(of(&found), told(&[unreadable[0], ("AnalysisBaseReady", "Available"), unreadable[1]]));
+        assert_eq!(of(&Value::Null), told(&unreadable));
+    }
 }
