@@ -154,10 +154,10 @@ fn users_of_datasets(known: &Store<Guarded>, namespace: &str) -> Vec<ObjectRef<G
 
 async fn reconcile(guarded: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Error> {
     let _in_flight = context.metrics.reconcile(Kind::AnalysisJob);
-    context.jobs.wait_until_ready().await;
-    context.pods.wait_until_ready().await;
     let uid = guarded.uid().unwrap_or_default();
     let work = async {
+        context.jobs.wait_until_ready().await;
+        context.pods.wait_until_ready().await;
         match &guarded.0 {
             Ok(job) if job.metadata.deletion_timestamp.is_some() => Ok(Action::await_change()),
             Ok(job) => reconcile_readable(job, &context).await,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use futures::future::{join, join_all, select};
+use futures::future::{Either, join, join_all, select};
 use kube::Client;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -23,8 +23,13 @@ use crate::telemetry;
 /// there is of Platforms.
 const PLATFORMS_LIMIT: Duration = Duration::from_secs(60);
 
+/// What is under way when the operator is told to stop is given up after this
+/// time: it waits for an API server that does not answer. It is taken up again
+/// after the next start, and nothing of it is lost.
+const STOPPING_LIMIT: Duration = Duration::from_secs(10);
+
 /// Runs the operator until it is told to stop (SIGTERM or SIGINT). Reconciles
-/// that are under way then are finished.
+/// that are under way then are finished, unless they take too long.
 ///
 /// # Errors
 /// If no API server can be found, or the listening address is taken.
@@ -87,7 +92,13 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
             platform::run(context, namespace, concurrency, until(stopping.clone())),
         )
     });
-    join_all(controllers).await;
+    let limit = async {
+        until(stopping.clone()).await;
+        tokio::time::sleep(STOPPING_LIMIT).await;
+    };
+    if !ends_before(join_all(controllers), limit).await {
+        tracing::warn!("The operator stops in the midst of what it has begun, which takes too long.");
+    }
     readiness.set(false);
     ready.abort();
     server.await.context("the server of /livez, /readyz and /metrics ended badly")??;
@@ -116,6 +127,11 @@ async fn wait_for_platforms(contexts: &[Context]) {
     }
 }
 
+/// Whether work ends before a limit does. Otherwise it is given up.
+async fn ends_before<T>(work: impl Future<Output = T>, limit: impl Future<Output = ()>) -> bool {
+    matches!(select(std::pin::pin!(work), std::pin::pin!(limit)).await, Either::Left(_))
+}
+
 /// A value that becomes true when the process is told to stop.
 fn stopping() -> anyhow::Result<watch::Receiver<bool>> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
@@ -132,4 +148,17 @@ fn stopping() -> anyhow::Result<watch::Receiver<bool>> {
 async fn until(mut stopping: watch::Receiver<bool>) {
     // The sender is kept until it has sent.
     let _ = stopping.wait_for(|stop| *stop).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_does_not_end_is_given_up() {
+        assert!(ends_before(ready(()), pending()).await);
+        assert!(!ends_before(pending::<()>(), ready(())).await);
+    }
 }
