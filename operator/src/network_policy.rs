@@ -2,8 +2,8 @@
 //! AnalysisJobs, since it is the same for all of them.
 //!
 //! Nothing may connect to these pods. They may connect to wherever data are,
-//! but not to the link-local addresses, where clouds serve the credentials of
-//! a node; except to resolve names.
+//! but not to the addresses where clouds serve the credentials of a node; except
+//! to resolve names.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -26,6 +26,13 @@ use crate::metrics::{ApiWrite, Metrics};
 pub const NAME: &str = "ai-saas-platform-analysis";
 /// How long a policy that was seen to be right is taken to be so still.
 const TRUST: Duration = Duration::from_secs(300);
+
+/// Where nodes are told about themselves: most clouds serve that at a link-local
+/// address, Azure at one of its own, too, and Alibaba Cloud at one of the shared
+/// address space.
+const OF_NODES: [&str; 3] = ["169.254.0.0/16", "168.63.129.16/32", "100.100.100.200/32"];
+/// The same of IPv6: AWS and Google Cloud have unique local addresses for it.
+const OF_NODES_IPV6: [&str; 3] = ["fe80::/10", "fd00:ec2::254/128", "fd20:ce::254/128"];
 
 /// The policy as it should be.
 #[must_use]
@@ -53,12 +60,12 @@ pub fn build(namespace: &str) -> NetworkPolicy {
     }
 }
 
-/// To wherever data are, but not to the link-local addresses, except to resolve
-/// names: what every pod of the operator's may connect to.
+/// To wherever data are, but not to where nodes are told about themselves, except
+/// to resolve names: what every pod of the operator's may connect to.
 #[must_use]
 pub fn outbound() -> Vec<NetworkPolicyEgressRule> {
-    let block = |cidr: &str, except: &str| NetworkPolicyPeer {
-        ip_block: Some(IPBlock { cidr: cidr.to_owned(), except: Some(vec![except.to_owned()]) }),
+    let block = |cidr: &str, except: [&str; 3]| NetworkPolicyPeer {
+        ip_block: Some(IPBlock { cidr: cidr.to_owned(), except: Some(except.map(str::to_owned).into()) }),
         ..NetworkPolicyPeer::default()
     };
     // Blocks are for what is outside of the cluster: some networks, Cilium among
@@ -70,10 +77,10 @@ pub fn outbound() -> Vec<NetworkPolicyEgressRule> {
     };
     vec![
         NetworkPolicyEgressRule {
-            to: Some(vec![block("0.0.0.0/0", "169.254.0.0/16"), block("::/0", "fe80::/10"), every_pod]),
+            to: Some(vec![block("0.0.0.0/0", OF_NODES), block("::/0", OF_NODES_IPV6), every_pod]),
             ports: None,
         },
-        // Names are resolved at such an address where each node has a cache of
+        // Names are resolved at a link-local address where each node has a cache of
         // its own (NodeLocal DNSCache).
         NetworkPolicyEgressRule { to: None, ports: Some(vec![port("UDP", 53), port("TCP", 53)]) },
     ]
