@@ -46,6 +46,11 @@ pub struct Arguments {
     )]
     pub workload_network_policies: bool,
 
+    /// Ports of the API server: of its Service, and of its process. NetworkPolicies
+    /// let those connect there that read of it.
+    #[arg(long, env = "API_SERVER_PORTS", value_delimiter = ',', default_values_t = [443_u16, 6443])]
+    pub api_server_ports: Vec<u16>,
+
     /// How many objects are reconciled at the same time.
     #[arg(long, env = "CONCURRENCY", default_value_t = 16)]
     pub concurrency: u16,
@@ -61,5 +66,20 @@ fn parse_pull_policy(text: &str) -> Result<ImagePullPolicy, String> {
         "IfNotPresent" => Ok(ImagePullPolicy::IfNotPresent),
         "Never" => Ok(ImagePullPolicy::Never),
         other => Err(format!("`{other}` is none of Always, IfNotPresent and Never")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_of_the_api_server_are_separated_by_commas() {
+        let ports = |more: &[&str]| {
+            let images = ["operator", "--analysis-base-image", "a", "--monolith-image", "m"];
+            Arguments::parse_from(images.iter().chain(more)).api_server_ports
+        };
+        assert_eq!(ports(&[]), [443, 6443]);
+        assert_eq!(ports(&["--api-server-ports", "443,8443"]), [443, 8443]);
     }
 }

@@ -99,7 +99,7 @@ pub fn port(protocol: &str, number: i32) -> NetworkPolicyPort {
 /// Sees to it that the policy is there before a pod is.
 #[derive(Debug)]
 pub struct NetworkPolicies {
-    are_wanted: bool,
+    api_server_ports: Option<Vec<u16>>,
     // By namespace. Held while a policy is read and written, so that of many
     // AnalysisJobs that come at once only the first does so.
     seen: Mutex<HashMap<String, Seen>>,
@@ -113,17 +113,24 @@ struct Seen {
 }
 
 impl NetworkPolicies {
-    /// Nothing seen yet. Policies are only written if they are wanted: a
-    /// cluster may have its own ways.
+    /// Nothing seen yet. Policies are only written if there are ports of the API
+    /// server to write into them: a cluster may have its own ways.
     #[must_use]
-    pub fn new(are_wanted: bool) -> Self {
-        Self { are_wanted, seen: Mutex::default() }
+    pub fn new(api_server_ports: Option<Vec<u16>>) -> Self {
+        Self { api_server_ports, seen: Mutex::default() }
     }
 
     /// Whether policies are to be written at all.
     #[must_use]
     pub const fn are_wanted(&self) -> bool {
-        self.are_wanted
+        self.api_server_ports.is_some()
+    }
+
+    /// The ports of the API server, for the policies of those that talk to it.
+    /// `None` if none are to be written.
+    #[must_use]
+    pub fn api_server_ports(&self) -> Option<&[u16]> {
+        self.api_server_ports.as_deref()
     }
 
     /// Follows a watch of the policies: one that somebody changes or deletes is
@@ -165,7 +172,7 @@ impl NetworkPolicies {
         namespace: &str,
         metrics: &Metrics,
     ) -> Result<(), kube::Error> {
-        if !self.are_wanted {
+        if !self.are_wanted() {
             return Ok(());
         }
         let mut seen = self.seen.lock().await;
@@ -254,7 +261,7 @@ mod tests {
     async fn a_policy_that_somebody_changes_or_deletes_is_looked_at_again() {
         let writes = Arc::default();
         let client = server(&writes);
-        let policies = NetworkPolicies::new(true);
+        let policies = NetworkPolicies::new(Some(vec![443]));
         let metrics = Metrics::default();
         let check = async |event: Option<watcher::Event<PartialObjectMeta<NetworkPolicy>>>, expected: u64| {
             policies.follow(stream::iter(event.map(Ok))).await;

@@ -214,8 +214,8 @@ async fn reconcile_readable(platform: &Platform, context: &Context) -> Result<Ac
         Err(rejection) => return reject(platform, &current, &rejection, now, context).await,
     };
     // build: pure, cannot fail
-    let with_network_policies = context.network_policies.are_wanted();
-    let prepared = build::build(&validated, &context.platforms.images, with_network_policies);
+    let api_server_ports = context.network_policies.api_server_ports();
+    let prepared = build::build(&validated, &context.platforms.images, api_server_ports);
     // apply: writes the objects
     let mut applied = match apply::apply(&prepared, platform, &observed, context).await {
         Ok(Application::Applied(applied)) => applied,

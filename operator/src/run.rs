@@ -45,7 +45,8 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         pull_policy: arguments.image_pull_policy,
         pull_secrets: arguments.image_pull_secrets.iter().filter(|name| !name.is_empty()).cloned().collect(),
     };
-    let context = Context::new(client, images, NetworkPolicies::new(arguments.workload_network_policies));
+    let api_server_ports = arguments.workload_network_policies.then(|| arguments.api_server_ports.clone());
+    let context = Context::new(client, images, NetworkPolicies::new(api_server_ports));
 
     let readiness = Readiness::default();
     let listener = listen(arguments.listen_address)

@@ -35,7 +35,7 @@ fn context(answers: impl Fn(&Method) -> Value + Clone + Send + Sync + 'static) -
         pull_policy: ImagePullPolicy::IfNotPresent,
         pull_secrets: Vec::new(),
     };
-    Context::new(Client::new(server, "demo"), images, NetworkPolicies::new(false))
+    Context::new(Client::new(server, "demo"), images, NetworkPolicies::new(None))
 }
 
 fn failure(code: u16) -> Value {

@@ -76,9 +76,14 @@ impl Object {
     }
 }
 
-/// Builds the objects.
+/// Builds the objects. Without ports of the API server, NetworkPolicies are not
+/// among them.
 #[must_use]
-pub fn build(validated: &ValidatedPlatform, images: &ServiceImages, with_network_policies: bool) -> Prepared {
+pub fn build(
+    validated: &ValidatedPlatform,
+    images: &ServiceImages,
+    api_server_ports: Option<&[u16]>,
+) -> Prepared {
     if validated.is_suspended {
         return build_suspended(validated, images);
     }
@@ -91,9 +96,9 @@ pub fn build(validated: &ValidatedPlatform, images: &ServiceImages, with_network
         objects.extend(parts.role_binding().map(|binding| Object::new(ChildKind::RoleBinding, &binding)));
         objects.push(Object::new(ChildKind::ConfigMap, &parts.config_map()));
         objects.extend(parts.claim().map(|claim| Object::new(ChildKind::PersistentVolumeClaim, &claim)));
-        if with_network_policies {
-            objects.push(Object::new(ChildKind::NetworkPolicy, &parts.network_policy()));
-        }
+        objects.extend(
+            api_server_ports.map(|ports| Object::new(ChildKind::NetworkPolicy, &parts.network_policy(ports))),
+        );
         objects.push(Object::new(ChildKind::Service, &parts.service()));
         objects.push(Object::new(ChildKind::Deployment, &parts.deployment(images)));
         objects.extend(
@@ -112,7 +117,7 @@ pub fn build(validated: &ValidatedPlatform, images: &ServiceImages, with_network
         // Data that nobody uses now may be wanted back: they go with the Platform.
         ChildKind::PersistentVolumeClaim => false,
         // Policies that are not wanted any more stay: the chart says so.
-        ChildKind::NetworkPolicy => with_network_policies,
+        ChildKind::NetworkPolicy => api_server_ports.is_some(),
         _ => true,
     };
     Prepared {

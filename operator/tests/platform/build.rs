@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use ai_saas_platform_operator::network_policy::port;
 use ai_saas_platform_operator::platform::build::{Prepared, build};
 use ai_saas_platform_operator::platform::children::{ChildKind, ChildState, ClaimState};
 use ai_saas_platform_operator::platform::dereference::{AdminKey, Observed};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use k8s_openapi::api::networking::v1::{NetworkPolicy, NetworkPolicyEgressRule};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use crate::setup::{
@@ -80,9 +82,22 @@ fn a_claim_has_room_for_the_database_and_the_objects_and_never_shrinks() {
 
 #[test]
 fn policies_are_only_written_where_they_are_wanted() {
-    let prepared = build(&validated(&platform(SMALLEST), &observed()), &images(), false);
+    let prepared = build(&validated(&platform(SMALLEST), &observed()), &images(), None);
     assert!(names(&prepared, ChildKind::NetworkPolicy).is_empty());
     assert!(!prepared.removable.contains(&ChildKind::NetworkPolicy), "those that are there stay");
+}
+
+#[test]
+fn those_that_read_of_the_api_server_may_connect_to_its_ports() {
+    let validated = validated(&platform(SMALLEST), &observed());
+    let prepared = build(&validated, &images(), Some(&[8443]));
+    let last_rule = |name: &str| {
+        let policy: NetworkPolicy = find(&prepared, ChildKind::NetworkPolicy, name);
+        policy.spec.unwrap().egress.unwrap().pop().unwrap()
+    };
+    let api_server = NetworkPolicyEgressRule { to: None, ports: Some(vec![port("TCP", 8443)]) };
+    assert_eq!(last_rule("platform-analysis-base"), api_server);
+    assert_ne!(last_rule("platform"), api_server);
 }
 
 #[test]

@@ -10,7 +10,8 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use serde_json::json;
 
 use crate::setup::{
-    LARGEST, SMALLEST, annotations, built, configuration, find, images, names, observed, platform, pod,
+    API_SERVER_PORTS, LARGEST, SMALLEST, annotations, built, configuration, find, images, names, observed,
+    platform, pod,
 };
 
 /// The services of today, and one more that the gateway calls, which calls
@@ -35,7 +36,7 @@ static MORE: &[ServiceDefinition] = &[
 
 fn built_with_more(spec: &str) -> Prepared {
     let validated = validate(&platform(spec), &observed(), &Rules::default(), MORE).unwrap();
-    build(&validated, &images(), true)
+    build(&validated, &images(), Some(&API_SERVER_PORTS))
 }
 
 #[test]

@@ -48,6 +48,9 @@ database: {postgresql: {secret: {name: database, key: address}}}
 queue: {natsJetStream: {url: 'tls://nats.messaging:4222', secret: {name: nats}, replicas: 3}}
 ";
 
+/// The ports of the API server that the operator was started with.
+pub(crate) const API_SERVER_PORTS: [u16; 2] = [443, 6443];
+
 /// A Platform with this specification.
 pub(crate) fn platform(spec: &str) -> Platform {
     platform_named("platform", spec)
@@ -108,7 +111,7 @@ pub(crate) fn validated(platform: &Platform, observed: &Observed) -> ValidatedPl
 
 /// What a Platform becomes beside what is there, network policies included.
 pub(crate) fn built_from(platform: &Platform, observed: &Observed) -> Prepared {
-    build(&validated(platform, observed), &images(), true)
+    build(&validated(platform, observed), &images(), Some(&API_SERVER_PORTS))
 }
 
 /// What a Platform with this specification becomes at first.

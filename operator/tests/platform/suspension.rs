@@ -31,7 +31,7 @@ async fn applied(accepted: &'static str) -> Applied {
         };
         (StatusCode::from_u16(code).unwrap(), answer.to_string())
     });
-    let context = Context::new(Client::new(server, "demo"), images(), NetworkPolicies::new(false));
+    let context = Context::new(Client::new(server, "demo"), images(), NetworkPolicies::new(None));
     let platform = platform("suspend: true");
     let child = ChildState { name: "platform".to_owned(), uid: "d".to_owned(), ..ChildState::default() };
     let observed = Observed {

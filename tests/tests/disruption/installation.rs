@@ -55,6 +55,19 @@ async fn with_namespaces_the_operator_may_nothing_elsewhere() -> Result<()> {
 }
 
 #[tokio::test]
+async fn the_operator_is_told_the_ports_of_the_api_server() -> Result<()> {
+    let objects = rendered(&["networkPolicy.apiServerPorts={443,8443}"]).await?;
+    let variables = &of_kind(&objects, "Deployment")[0]["spec"]["template"]["spec"]["containers"][0]["env"];
+    let ports = variables
+        .as_array()
+        .context("variables")?
+        .iter()
+        .find(|variable| variable["name"] == "API_SERVER_PORTS");
+    assert_eq!(ports.context("the ports")?["value"], "443,8443");
+    Ok(())
+}
+
+#[tokio::test]
 async fn no_role_of_the_operator_has_a_wildcard_or_reads_all_secrets() -> Result<()> {
     let objects = rendered(&["rbac.aggregate=false"]).await?;
     let roles = of_kind(&objects, "ClusterRole");

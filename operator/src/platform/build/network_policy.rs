@@ -10,14 +10,11 @@ use super::Parts;
 use crate::labels;
 use crate::network_policy::{outbound, port};
 
-/// Ports of API servers: that of their Service, and the usual one behind it.
-const API_SERVER_PORTS: [i32; 2] = [443, 6443];
-
 impl Parts<'_> {
     /// Who may connect to the service: everybody to the gateway, and to the
     /// others only those that call them, the pods of AnalysisJobs of the
     /// namespace among them. They may connect to where data are.
-    pub(super) fn network_policy(&self) -> NetworkPolicy {
+    pub(super) fn network_policy(&self, api_server_ports: &[u16]) -> NetworkPolicy {
         let pods_with = |labels: BTreeMap<String, String>| LabelSelector {
             match_labels: Some(labels),
             ..LabelSelector::default()
@@ -44,8 +41,8 @@ impl Parts<'_> {
         if !self.service.definition.kubernetes_access.is_empty() {
             // Some networks, Cilium among them, take an API server for part of
             // no block of addresses.
-            let ports = API_SERVER_PORTS.map(|number| port("TCP", number)).to_vec();
-            egress.push(NetworkPolicyEgressRule { to: None, ports: Some(ports) });
+            let ports = api_server_ports.iter().map(|number| port("TCP", i32::from(*number)));
+            egress.push(NetworkPolicyEgressRule { to: None, ports: Some(ports.collect()) });
         }
         NetworkPolicy {
             metadata: self.metadata(self.service.deployment.as_str()),
