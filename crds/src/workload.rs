@@ -66,7 +66,9 @@ pub struct WorkloadSpec {
     pub priority_class_name: Option<String>,
 
     /// ServiceAccount of the pods. No token for the API server is mounted,
-    /// whichever it is.
+    /// whichever it is, but in analysis-base of a Platform: it gets one of this
+    /// account, which is bound to the Role that lets it read AnalysisJobs and
+    /// ConfigMaps. Whatever else the account may do, that service could do, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub service_account_name: Option<String>,
