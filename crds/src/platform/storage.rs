@@ -64,7 +64,9 @@ pub struct Claim {
 pub struct PostgresqlDatabase {
     /// The key of a Secret with the address of the database:
     /// `postgres://USER:PASSWORD@HOST:5432/DATABASE`. Its user must be allowed
-    /// to create schemas. When the address changes, the pods are replaced.
+    /// to create schemas. When the address changes, the pods are replaced. Give
+    /// each Platform a database of its own: two with the same one have the same
+    /// keys, requests and data sets.
     pub secret: SecretKey,
 }
 
