@@ -193,7 +193,7 @@ fn changes(prepared: &Prepared, job: &JobState) -> Option<Value> {
     if job.suspended && !queue.is_empty() {
         changes.insert("metadata".to_owned(), json!({ "labels": queue }));
     }
-    (!changes.is_empty()).then(|| Value::Object(changes))
+    (!changes.is_empty()).then_some(Value::Object(changes))
 }
 
 /// Changes what may be changed of a Job. A merge patch of these fields, since
