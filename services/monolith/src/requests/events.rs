@@ -14,10 +14,11 @@ use axum::response::{IntoResponse, Response};
 use futures::Stream;
 use service_kit::Problem;
 use service_kit::changes::Listener;
+use service_kit::database::{Database, DatabaseError};
 use service_kit::extract::Path;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::routes::known;
+use super::missing;
 use super::store::{self, Event, LAST_EVENT};
 use crate::gateway::Gateway;
 use crate::problems;
@@ -57,9 +58,12 @@ pub async fn follow(
     let last =
         headers.get(LAST_EVENT_ID).and_then(|value| value.to_str().ok()?.trim().parse().ok()).unwrap_or(0);
     let listener = gateway.requests.listen();
-    let request = known(&gateway, &id).await?;
+    let progress = store::progress(&gateway.database, &id)
+        .await
+        .map_err(problems::database)?
+        .ok_or_else(|| missing(&id))?;
     // By this a browser knows not to come back.
-    if request.status.is_final() && request.revision <= last {
+    if progress.status.is_final() && progress.revision <= last {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let permit = Arc::clone(&gateway.requests.streams).try_acquire_owned().map_err(|_| {
@@ -69,7 +73,9 @@ pub async fn follow(
     let follower = Follower {
         open: Open { gateway, _permit: permit },
         id,
-        last,
+        // Nobody has received what has not happened: a number beyond it would
+        // keep all that comes from the client, the end as well.
+        last: last.min(progress.revision),
         listener,
         ready: VecDeque::new(),
         is_over: false,
@@ -128,9 +134,10 @@ impl Follower {
             if self.is_over || *gateway.stopping.borrow() {
                 return None;
             }
-            match store::events(&gateway.database, &self.id, self.last).await {
-                Ok(events) if events.is_empty() => {}
-                Ok(events) => {
+            match look(&gateway.database, &self.id, self.last).await {
+                Ok(None) => return None,
+                Ok(Some(events)) if events.is_empty() => {}
+                Ok(Some(events)) => {
                     self.ready.extend(events);
                     continue;
                 }
@@ -146,4 +153,16 @@ impl Follower {
             }
         }
     }
+}
+
+/// What has happened to a request after an event; `None` if nothing more comes:
+/// it has ended with that event, or was removed.
+async fn look(database: &Database, id: &str, last: i64) -> Result<Option<Vec<Event>>, DatabaseError> {
+    let events = store::events(database, id, last).await?;
+    if !events.is_empty() {
+        return Ok(Some(events));
+    }
+    let progress = store::progress(database, id).await?;
+    let is_over = progress.is_none_or(|progress| progress.status.is_final() && progress.revision <= last);
+    Ok((!is_over).then_some(events))
 }

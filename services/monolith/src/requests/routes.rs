@@ -149,7 +149,7 @@ async fn show(
     )
 )]
 async fn cancel(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>) -> Result<Response, Problem> {
-    let mut request = wait(&gateway, &id, Duration::ZERO).await?;
+    let mut request = known(&gateway, &id).await?;
     if !request.status.is_final() {
         let is_over =
             request.status == RequestStatus::Queued && cancel_before(&gateway, &mut request).await?;
@@ -182,6 +182,6 @@ async fn shown(gateway: &Gateway, request: &Stored, status: StatusCode) -> Resul
 }
 
 /// The request of this id, or the answer that there is none.
-pub(super) async fn known(gateway: &Gateway, id: &str) -> Result<Stored, Problem> {
+async fn known(gateway: &Gateway, id: &str) -> Result<Stored, Problem> {
     store::load(&gateway.database, id).await.map_err(problems::database)?.ok_or_else(|| missing(id))
 }

@@ -16,6 +16,7 @@ VALUES ($1, $2, $3, $4, $5, 0, $6, $7, $8, $9, $9, $10, $11)";
 const LOAD: &str = "\
 SELECT id, status, asked, state, revision, webhook, trace, created_by, created_at, updated_at, deadline_at, ended_at
 FROM requests WHERE id = $1";
+const PROGRESS: &str = "SELECT status, revision FROM requests WHERE id = $1";
 const SAVE: &str = "\
 UPDATE requests SET status = $3, state = $4, revision = revision + 1, updated_at = $5, ended_at = $6
 WHERE id = $1 AND revision = $2 AND ended_at IS NULL";
@@ -55,6 +56,14 @@ pub struct Stored {
     pub updated_at: i64,
     pub deadline_at: i64,
     pub ended_at: Option<i64>,
+}
+
+/// How far a request has come, without all that belongs to it.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    pub status: RequestStatus,
+    /// The number of its last event.
+    pub revision: i64,
 }
 
 /// Something that has happened to a request.
@@ -134,6 +143,12 @@ pub async fn insert(connection: &mut AnyConnection, request: &Stored) -> Result<
 pub async fn load(database: &Database, id: &str) -> Result<Option<Stored>, DatabaseError> {
     let row = sqlx::query_as::<Any, Columns>(LOAD).bind(id).fetch_optional(database.pool()).await?;
     row.map(stored).transpose()
+}
+
+/// How far the request of this id has come.
+pub async fn progress(database: &Database, id: &str) -> Result<Option<Progress>, DatabaseError> {
+    let row = sqlx::query_as::<Any, (String, i64)>(PROGRESS).bind(id).fetch_optional(database.pool()).await?;
+    row.map(|(status, revision)| Ok(Progress { status: status_of(&status)?, revision })).transpose()
 }
 
 /// Keeps how far a request has come, with what has come out of its tasks since,

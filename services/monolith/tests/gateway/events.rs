@@ -86,6 +86,25 @@ async fn what_happens_is_told_until_the_end() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn who_claims_to_have_received_more_than_there_is_hears_of_the_end_as_well() {
+    let upstream = Upstream::start();
+    let gateway = Bench::new(&upstream).start();
+    let location = begin(&gateway, &order(&["SLOW"])).await;
+    follow(&gateway, &location, None, 4).await;
+    let rest = tokio::spawn({
+        let location = location.clone();
+        async move { (follow(&gateway, &location, Some(i64::MAX), usize::MAX).await, gateway) }
+    });
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    upstream.state.analyses.release();
+    let (rest, gateway) = rest.await.unwrap();
+    assert_eq!(rest.last().unwrap().1, "completed");
+    // After the end there is nothing that could come.
+    let over = gateway.get(&format!("{location}/events")).header("last-event-id", i64::MAX.to_string());
+    assert_eq!(over.send().await.unwrap().status(), StatusCode::NO_CONTENT);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_stream_ends_when_the_gateway_stops_and_goes_on_at_the_next() {
     let upstream = Upstream::start();
     let bench = Bench::new(&upstream);
