@@ -13,6 +13,8 @@ pub enum Outcome {
     Answered,
     /// It has not, in time.
     TimedOut,
+    /// It could not: the client has not sent all of the request in time.
+    Unfinished,
     /// It could not be reached.
     Unreachable,
 }

@@ -127,6 +127,7 @@ impl Proxy {
         match &answered {
             Ok(response) => span.answered(response.status()),
             Err(Missing::TimedOut) => span.failed(Some("timeout")),
+            Err(Missing::Unfinished) => span.failed(None),
             Err(Missing::Unreachable(error)) => span.failed(error.is_connect().then_some("connect")),
         }
         drop(span);
@@ -135,6 +136,7 @@ impl Proxy {
             match &answered {
                 Ok(_) => Outcome::Answered,
                 Err(Missing::TimedOut) => Outcome::TimedOut,
+                Err(Missing::Unfinished) => Outcome::Unfinished,
                 Err(Missing::Unreachable(_)) => Outcome::Unreachable,
             },
         );
@@ -167,6 +169,8 @@ impl Proxy {
 /// Why there is no answer.
 enum Missing {
     TimedOut,
+    /// The service waits for the rest of the request, as it should.
+    Unfinished,
     Unreachable(hyper_util::client::legacy::Error),
 }
 
@@ -176,6 +180,10 @@ impl Missing {
         match self {
             Self::TimedOut => Problem::timed_out(format!(
                 "The service `{name}` has not begun to answer within {} s.",
+                limit.as_secs()
+            )),
+            Self::Unfinished => Problem::request_timeout(format!(
+                "The request has not come to its end, and nothing of its body has come for {} s.",
                 limit.as_secs()
             )),
             Self::Unreachable(error) => {
@@ -203,6 +211,7 @@ async fn within(
         match tokio::time::timeout_at(until, &mut response).await {
             Ok(response) => return response.map_err(Missing::Unreachable),
             Err(_) if movement.last() + limit > until => {}
+            Err(_) if movement.is_awaited() => return Err(Missing::Unfinished),
             Err(_) => return Err(Missing::TimedOut),
         }
     }

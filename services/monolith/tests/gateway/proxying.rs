@@ -147,6 +147,17 @@ async fn a_service_that_is_slow_or_away_is_a_problem_that_says_so() {
     let request = gateway.request(Method::PUT, "/v1/datasets/seen").body(Body::wrap_stream(slow));
     assert_eq!(body(request.send().await.unwrap(), StatusCode::OK).await["bytes"], 6);
 
+    // One that does not move is the client's fault, and not told as the service's.
+    let paused = futures::stream::iter([Ok::<_, std::io::Error>("x")]).chain(futures::stream::pending());
+    let request = gateway.request(Method::PUT, "/v1/datasets/paused").body(Body::wrap_stream(paused));
+    let problem = body(request.send().await.unwrap(), StatusCode::REQUEST_TIMEOUT).await;
+    assert_eq!(problem["type"], "https://aisaas.dev/problems/request-timeout");
+    let metrics = gateway.get("/metrics").send().await.unwrap().text().await.unwrap();
+    for outcome in ["TimedOut", "Unfinished"] {
+        let counted = metrics.lines().find(|line| line.contains(&format!("outcome=\"{outcome}\"")));
+        assert!(counted.is_some_and(|line| line.ends_with(" 1")), "{outcome}: {counted:?}");
+    }
+
     let answer = gateway.get("/v1/datasets/unbelieving").send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
 
