@@ -143,12 +143,27 @@ async fn accept(
     request: &Stored,
     reservation: Option<Reservation>,
 ) -> Result<(), Problem> {
-    let mut transaction = gateway.database.begin().await.map_err(problems::database)?;
-    if let Err(problem) = enqueue(gateway, &mut transaction, request).await {
-        drop(transaction);
-        give_up(reservation).await;
-        return Err(problem);
+    match prepared(gateway, request, reservation.as_ref()).await {
+        // If this fails, it is not known whether it was done: the key is kept
+        // from a repeat until that is clear.
+        Ok(transaction) => transaction.commit().await.map_err(problems::database),
+        Err(problem) => {
+            give_up(reservation).await;
+            Err(problem)
+        }
     }
+}
+
+/// All of it, but for the commit. If it fails, there is nothing of it.
+async fn prepared(
+    gateway: &Gateway,
+    request: &Stored,
+    reservation: Option<&Reservation>,
+) -> Result<Transaction, Problem> {
+    let mut transaction = gateway.database.begin().await.map_err(problems::database)?;
+    store::insert(&mut transaction, request).await.map_err(problems::database)?;
+    let job = NewJob::new(&request.id).map_err(problems::queue)?;
+    gateway.requests.queue.enqueue(&mut transaction, &job).await.map_err(problems::queue)?;
     if let Some(reservation) = reservation {
         let response = StoredResponse {
             status: StatusCode::ACCEPTED.as_u16(),
@@ -157,14 +172,7 @@ async fn accept(
         };
         reservation.finish_in(&mut transaction, &response).await.map_err(refused)?;
     }
-    transaction.commit().await.map_err(problems::database)
-}
-
-async fn enqueue(gateway: &Gateway, transaction: &mut Transaction, request: &Stored) -> Result<(), Problem> {
-    store::insert(transaction, request).await.map_err(problems::database)?;
-    let job = NewJob::new(&request.id).map_err(problems::queue)?;
-    gateway.requests.queue.enqueue(transaction, &job).await.map_err(problems::queue)?;
-    Ok(())
+    Ok(transaction)
 }
 
 /// Whether the request was made before, if it has a key that tells.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::http::StatusCode as UpstreamStatus;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use sqlx::{Connection as _, SqliteConnection};
 
 use crate::bench::{Bench, Gateway, body, eventually, text};
 use crate::upstream::Upstream;
@@ -170,6 +171,25 @@ async fn a_repeat_with_the_same_key_finds_the_request() {
     };
     assert_eq!(send(&wrong).await, StatusCode::UNPROCESSABLE_ENTITY);
     assert_eq!(send(&order(&["SELECT 1"])).await, StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_key_of_a_request_that_was_not_stored_can_be_used_at_once() {
+    let upstream = Upstream::start();
+    let bench = Bench::new(&upstream);
+    let gateway = bench.start();
+    let address = format!("sqlite://{}", bench.database().display());
+    let mut database = SqliteConnection::connect(&address).await.unwrap();
+    // A fault at the last step before the commit.
+    let fault = "CREATE TRIGGER fault BEFORE UPDATE OF state ON kit_idempotency_keys \
+                 BEGIN SELECT RAISE(ABORT, 'a fault of the test'); END";
+    sqlx::query(fault).execute(&mut database).await.unwrap();
+    let order = order(&["SELECT 1"]);
+    let send =
+        async || gateway.post("/v1/requests", &order).header("idempotency-key", "k1").send().await.unwrap();
+    assert_eq!(send().await.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    sqlx::query("DROP TRIGGER fault").execute(&mut database).await.unwrap();
+    assert_eq!(body(send().await, StatusCode::OK).await["status"], "succeeded");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
