@@ -217,7 +217,7 @@ async fn keep_new(keys: &Keys, record: &Record, text: &KeyText) -> Result<(), Pr
     }
     store::insert(&mut transaction, record, text).await.map_err(|error| kept(error, &record.name))?;
     transaction.commit().await.map_err(problems::database)?;
-    keys.look().await.map_err(problems::database)
+    keys.look().await
 }
 
 /// Get an API key
@@ -281,7 +281,7 @@ async fn change(
     check(&mut record)?;
     store::update(&mut transaction, &record).await.map_err(|error| kept(error, &record.name))?;
     transaction.commit().await.map_err(problems::database)?;
-    gateway.keys.look().await.map_err(problems::database)?;
+    gateway.keys.look().await?;
     tracing::info!(key = id, by = principal.id, "An API key was changed.");
     Ok(Json(record.into()))
 }
@@ -309,7 +309,7 @@ async fn revoke(
         return Err(missing(&id));
     }
     transaction.commit().await.map_err(problems::database)?;
-    gateway.keys.look().await.map_err(problems::database)?;
+    gateway.keys.look().await?;
     tracing::info!(key = id, by = principal.id, "An API key was revoked.");
     Ok(StatusCode::NO_CONTENT)
 }
