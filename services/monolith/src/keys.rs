@@ -153,6 +153,16 @@ impl Keys {
         Ok(self.known())
     }
 
+    /// Makes a change that was just stored known here. It lasts whether that
+    /// succeeds or not, so that nothing depends on it.
+    async fn catch_up(&self) {
+        if self.look().await.is_err() {
+            tracing::warn!(
+                "A change of the API keys is stored, but not in force here yet: it is tried again."
+            );
+        }
+    }
+
     /// Looks at the database, unless somebody has since this was called.
     async fn look(&self) -> Result<(), Problem> {
         let asked = Instant::now();

@@ -217,7 +217,8 @@ async fn keep_new(keys: &Keys, record: &Record, text: &KeyText) -> Result<(), Pr
     }
     store::insert(&mut transaction, record, text).await.map_err(|error| kept(error, &record.name))?;
     transaction.commit().await.map_err(problems::database)?;
-    keys.look().await
+    keys.catch_up().await;
+    Ok(())
 }
 
 /// Get an API key
@@ -281,7 +282,7 @@ async fn change(
     check(&mut record)?;
     store::update(&mut transaction, &record).await.map_err(|error| kept(error, &record.name))?;
     transaction.commit().await.map_err(problems::database)?;
-    gateway.keys.look().await?;
+    gateway.keys.catch_up().await;
     tracing::info!(key = id, by = principal.id, "An API key was changed.");
     Ok(Json(record.into()))
 }
@@ -309,7 +310,7 @@ async fn revoke(
         return Err(missing(&id));
     }
     transaction.commit().await.map_err(problems::database)?;
-    gateway.keys.look().await?;
+    gateway.keys.catch_up().await;
     tracing::info!(key = id, by = principal.id, "An API key was revoked.");
     Ok(StatusCode::NO_CONTENT)
 }

@@ -2,6 +2,7 @@
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use sqlx::{Connection as _, SqliteConnection};
 
 use crate::bench::{Bench, body, eventually, key_text, text, with_json};
 use crate::upstream::Upstream;
@@ -145,6 +146,32 @@ async fn a_key_is_told_once_and_kept_nowhere() {
         let content = std::fs::read(file.unwrap().path()).unwrap_or_default();
         assert!(!content.windows(key.len() - 19).any(|part| part == &key.as_bytes()[19..]));
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_key_that_is_stored_is_told_even_if_the_keys_cannot_be_read() {
+    let upstream = Upstream::start();
+    let bench = Bench::new(&upstream);
+    let gateway = bench.start();
+    let address = format!("sqlite://{}", bench.database().display());
+    let mut database = SqliteConnection::connect(&address).await.unwrap();
+    let unreadable = "INSERT INTO api_keys (id, name, digest, scopes, created_by, created_at, expires_at) \
+                      VALUES ('unreadable', 'unreadable', 'x', '[]', 'test', 0, 'no time')";
+    sqlx::query(unreadable).execute(&mut database).await.unwrap();
+    let (id, key) = gateway.make_key("new", &["datasets:read"]).await;
+    let path = format!("/v1/keys/{id}");
+    let changed = with_json(gateway.request(Method::PATCH, &path), &json!({ "name": "newer" }));
+    assert_eq!(changed.send().await.unwrap().status(), StatusCode::OK);
+    let (other, _) = gateway.make_key("other", &["datasets:read"]).await;
+    let revoked = gateway.request(Method::DELETE, &format!("/v1/keys/{other}")).send().await.unwrap();
+    assert_eq!(revoked.status(), StatusCode::NO_CONTENT);
+
+    sqlx::query("DELETE FROM api_keys WHERE id = 'unreadable'").execute(&mut database).await.unwrap();
+    eventually("the key is in force", async || {
+        let asked = gateway.http.get(format!("{}/v1/datasets/seen", gateway.url)).bearer_auth(&key);
+        asked.send().await.unwrap().status() == StatusCode::OK
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
