@@ -20,6 +20,7 @@ mod routes;
 mod state;
 mod store;
 mod tidy;
+mod waits;
 mod words;
 mod work;
 mod writer;
@@ -39,8 +40,10 @@ pub use self::finish::view;
 pub use self::order::Webhook;
 pub use self::routes::{routes, streams};
 pub use self::state::{RequestView, WebhookState};
+use self::store::Progress;
 pub use self::store::{Stored, load, save_webhook};
 pub use self::tidy::tidy;
+use self::waits::{Waiting, Waits};
 pub use self::work::work;
 use self::writer::{Template, Writer};
 use crate::gateway::Gateway;
@@ -67,6 +70,7 @@ pub struct Requests {
     changes: Changes,
     /// For those that are read.
     room: Room,
+    waits: Waits,
     streams: Arc<Semaphore>,
 }
 
@@ -82,6 +86,7 @@ impl Requests {
             writer: Box::new(Template),
             changes: Changes::default(),
             room: Room::default(),
+            waits: Waits::default(),
             streams: Arc::new(Semaphore::new(MOST_STREAMS)),
         }
     }
@@ -97,18 +102,25 @@ impl Requests {
     }
 }
 
-/// A request, as it is now or as it is when it has ended, whichever comes
-/// first after `wait`.
-async fn wait(gateway: &Gateway, id: &str, wait: Duration) -> Result<Stored, Problem> {
-    let until = tokio::time::Instant::now() + wait;
+/// A request as it is now; if somebody waits, as it is when it has ended, or
+/// when they do not wait any longer.
+async fn wait(gateway: &Gateway, id: &str, waiting: Option<Waiting>) -> Result<Stored, Problem> {
+    if let Some(waiting) = waiting {
+        end(gateway, id, &waiting).await?;
+    }
+    known(gateway, id).await
+}
+
+/// Waits for the end of a request. Looks only at how far it has come: all that
+/// belongs to it may be megabytes.
+async fn end(gateway: &Gateway, id: &str, waiting: &Waiting) -> Result<(), Problem> {
     // Before looking, so that what happens while looking is not missed.
     let mut listener = gateway.requests.listen();
     loop {
-        let request =
-            load(&gateway.database, id).await.map_err(problems::database)?.ok_or_else(|| missing(id))?;
-        let left = until.saturating_duration_since(tokio::time::Instant::now());
-        if request.status.is_final() || left.is_zero() || *gateway.stopping.borrow() {
-            return Ok(request);
+        let progress = progress(gateway, id).await?;
+        let left = waiting.until.saturating_duration_since(tokio::time::Instant::now());
+        if progress.status.is_final() || left.is_zero() || *gateway.stopping.borrow() {
+            return Ok(());
         }
         tokio::select! {
             () = listener.changed(id, left.min(LOOK)) => {}
@@ -116,6 +128,16 @@ async fn wait(gateway: &Gateway, id: &str, wait: Duration) -> Result<Stored, Pro
             () = service_kit::server::until(gateway.stopping.clone()) => {}
         }
     }
+}
+
+/// The request of this id, or the answer that there is none.
+async fn known(gateway: &Gateway, id: &str) -> Result<Stored, Problem> {
+    load(&gateway.database, id).await.map_err(problems::database)?.ok_or_else(|| missing(id))
+}
+
+/// How far it has come, or the answer that there is none.
+async fn progress(gateway: &Gateway, id: &str) -> Result<Progress, Problem> {
+    store::progress(&gateway.database, id).await.map_err(problems::database)?.ok_or_else(|| missing(id))
 }
 
 /// A request with all that has come out of it.

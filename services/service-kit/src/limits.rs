@@ -1,13 +1,13 @@
 //! How much a service takes on: how many requests at once, how long each may take, and how much it may send.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::problem::Problem;
 
@@ -59,6 +59,24 @@ impl Deadline {
     }
 }
 
+/// The place of a request among those that are answered at once; an extension
+/// of every request, which has it until it is answered.
+#[derive(Clone, Debug)]
+pub struct Place(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
+
+impl Place {
+    fn taken(permit: OwnedSemaphorePermit) -> Self {
+        Self(Arc::new(Mutex::new(Some(permit))))
+    }
+
+    /// Gives it to others before the answer is there. For who only waits from
+    /// now on, and is counted otherwise: those who wait do no work, and must not
+    /// keep out those who come for some.
+    pub fn give_back(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
 /// The limits as they are enforced.
 #[derive(Clone, Debug)]
 pub(crate) struct Enforced {
@@ -79,8 +97,10 @@ pub(crate) async fn enforce(State(limits): State<Enforced>, mut request: Request
         let detail = "The service has as many requests at once as it takes on. Try again in a moment.";
         return Problem::unavailable(detail, Duration::from_secs(1)).into_response();
     };
+    let place = Place::taken(permit);
     let time = asked(request.headers()).map_or(limits.time, |asked| asked.min(limits.time));
     request.extensions_mut().insert(Deadline::after(time));
+    request.extensions_mut().insert(place.clone());
     let response = match tokio::time::timeout(time, next.run(request)).await {
         Ok(response) => response,
         Err(_) => Problem::timed_out(format!(
@@ -89,11 +109,52 @@ pub(crate) async fn enforce(State(limits): State<Enforced>, mut request: Request
         ))
         .into_response(),
     };
-    drop(permit);
+    place.give_back();
     response
 }
 
 fn asked(headers: &HeaderMap) -> Option<Duration> {
     let milliseconds: u64 = headers.get(DEADLINE)?.to_str().ok()?.parse().ok()?;
     Some(Duration::from_millis(milliseconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Extension;
+    use axum::Router;
+    use axum::body::Body;
+    use axum::http::StatusCode;
+    use axum::middleware::from_fn_with_state;
+    use axum::routing::get;
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    fn request(path: &str) -> Request {
+        Request::builder().uri(path).body(Body::empty()).expect("request")
+    }
+
+    #[tokio::test]
+    async fn who_has_given_its_place_back_keeps_nobody_out() {
+        let limits = Limits { requests_at_once: 1, ..Limits::default() };
+        let patient = |Extension(place): Extension<Place>| async move {
+            place.give_back();
+            std::future::pending::<()>().await;
+        };
+        let router = Router::new()
+            .route("/works", get(std::future::pending::<()>))
+            .route("/waits", get(patient))
+            .route("/", get(|| async { "here" }))
+            .layer(from_fn_with_state(Enforced::new(&limits), enforce));
+        let status = async || router.clone().oneshot(request("/")).await.expect("answer").status();
+        for (path, expected) in [("/waits", StatusCode::OK), ("/works", StatusCode::SERVICE_UNAVAILABLE)] {
+            let one = tokio::spawn(router.clone().oneshot(request(path)));
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            assert_eq!(status().await, expected, "{path}");
+            one.abort();
+            assert!(one.await.expect_err("it has no end").is_cancelled());
+            // Who goes away gives it back as well.
+            assert_eq!(status().await, StatusCode::OK, "{path}");
+        }
+    }
 }

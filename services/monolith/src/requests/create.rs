@@ -23,6 +23,7 @@ use super::form::{Form, RequestForm};
 use super::order::Order;
 use super::state::{RequestStatus, RequestView, State as Course, WebhookState};
 use super::store::{self, Stored};
+use super::waits::Client;
 use super::{wait, whole};
 use crate::access::Principal;
 use crate::gateway::Gateway;
@@ -34,7 +35,7 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// Make a request
 ///
 /// What takes up to some seconds is answered at once, all else by 202 and the
-/// address where it will be.
+/// address where it will be. While very many wait, everything is answered by 202.
 ///
 /// Files can be sent along as multipart/form-data: first the part `request`
 /// with the request as JSON, then a part for each file, under the name of the
@@ -63,6 +64,7 @@ pub async fn create(
     request: Request,
 ) -> Result<Response, Problem> {
     let headers = request.headers().clone();
+    let client = Client::of(request.extensions());
     let trace = request.extensions().get::<TraceContext>().cloned().unwrap_or_else(TraceContext::root);
     let (order, form, room) = if Form::is_one(&headers) {
         let (order, form) = Form::begin(request).await?;
@@ -78,7 +80,7 @@ pub async fn create(
         Some(Begun::Replay(stored)) => {
             let id = id_of(&stored)
                 .ok_or_else(|| Problem::conflict("The repeated request is not there any more."))?;
-            let mut response = answer(&gateway, &id, preference).await?;
+            let mut response = answer(&gateway, &client, &id, preference).await?;
             response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
             return Ok(response);
         }
@@ -95,7 +97,7 @@ pub async fn create(
     };
     // It is stored: nothing of it is kept while its end is waited for.
     drop(room);
-    answer(&gateway, &accepted?, preference).await
+    answer(&gateway, &client, &accepted?, preference).await
 }
 
 /// A request before it is stored.
@@ -218,8 +220,16 @@ fn id_of(response: &StoredResponse) -> Option<String> {
 }
 
 /// The request when it has ended, or as far as it has come while the client waits.
-async fn answer(gateway: &Gateway, id: &str, preference: Preference) -> Result<Response, Problem> {
-    let request = wait(gateway, id, preference.wait()).await?;
+async fn answer(
+    gateway: &Gateway,
+    client: &Client,
+    id: &str,
+    preference: Preference,
+) -> Result<Response, Problem> {
+    let waiting = gateway.requests.waits.begin(client, preference.wait());
+    // What it would have waited is not told if it has not.
+    let applied = preference.applied().filter(|_| waiting.is_some() || preference.wait().is_zero());
+    let request = wait(gateway, id, waiting).await?;
     let is_final = request.status.is_final();
     let view = whole(gateway, &request).await?;
     let status = if is_final { StatusCode::OK } else { StatusCode::ACCEPTED };
@@ -228,7 +238,7 @@ async fn answer(gateway: &Gateway, id: &str, preference: Preference) -> Result<R
     if !is_final {
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
-    if let Some(applied) = preference.applied() {
+    if let Some(applied) = applied {
         headers.insert(PREFERENCE_APPLIED, applied);
     }
     Ok(response)

@@ -18,7 +18,7 @@ use service_kit::database::{Database, DatabaseError};
 use service_kit::extract::Path;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::missing;
+use super::progress;
 use super::store::{self, Event, LAST_EVENT};
 use crate::gateway::Gateway;
 use crate::problems;
@@ -58,10 +58,7 @@ pub async fn follow(
     let last =
         headers.get(LAST_EVENT_ID).and_then(|value| value.to_str().ok()?.trim().parse().ok()).unwrap_or(0);
     let listener = gateway.requests.listen();
-    let progress = store::progress(&gateway.database, &id)
-        .await
-        .map_err(problems::database)?
-        .ok_or_else(|| missing(&id))?;
+    let progress = progress(&gateway, &id).await?;
     // By this a browser knows not to come back.
     if progress.status.is_final() && progress.revision <= last {
         return Ok(StatusCode::NO_CONTENT.into_response());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{Extensions, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use service_kit::Problem;
@@ -19,7 +19,8 @@ use uuid::Uuid;
 use super::finish::finish;
 use super::state::{RequestStatus, RequestSummary, RequestView};
 use super::store::{self, Listing, SaveError, Stored};
-use super::{create, events, missing, wait, whole};
+use super::waits::Client;
+use super::{create, events, known, wait, whole};
 use crate::gateway::Gateway;
 use crate::{problems, time};
 
@@ -128,9 +129,11 @@ async fn show(
     State(gateway): State<Arc<Gateway>>,
     Path(id): Path<String>,
     Query(waiting): Query<Waiting>,
+    extensions: Extensions,
 ) -> Result<Response, Problem> {
     let time = Duration::from_secs(waiting.wait.unwrap_or(0)).min(LONGEST_WAIT);
-    let request = wait(&gateway, &id, time).await?;
+    let waiting = gateway.requests.waits.begin(&Client::of(&extensions), time);
+    let request = wait(&gateway, &id, waiting).await?;
     shown(&gateway, &request, StatusCode::OK).await
 }
 
@@ -148,7 +151,11 @@ async fn show(
         (status = 202, description = "It will be cancelled in a moment", body = RequestView)
     )
 )]
-async fn cancel(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>) -> Result<Response, Problem> {
+async fn cancel(
+    State(gateway): State<Arc<Gateway>>,
+    Path(id): Path<String>,
+    extensions: Extensions,
+) -> Result<Response, Problem> {
     let mut request = known(&gateway, &id).await?;
     if !request.status.is_final() {
         let is_over =
@@ -156,7 +163,8 @@ async fn cancel(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>) -> 
         if !is_over && store::cancel(&gateway.database, &id).await.map_err(problems::database)? {
             gateway.requests.changed(&id);
         }
-        request = wait(&gateway, &id, CANCEL_WAIT).await?;
+        let waiting = gateway.requests.waits.begin(&Client::of(&extensions), CANCEL_WAIT);
+        request = wait(&gateway, &id, waiting).await?;
     }
     let status = if request.status.is_final() { StatusCode::OK } else { StatusCode::ACCEPTED };
     shown(&gateway, &request, status).await
@@ -179,9 +187,4 @@ async fn shown(gateway: &Gateway, request: &Stored, status: StatusCode) -> Resul
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
     Ok(response)
-}
-
-/// The request of this id, or the answer that there is none.
-async fn known(gateway: &Gateway, id: &str) -> Result<Stored, Problem> {
-    store::load(&gateway.database, id).await.map_err(problems::database)?.ok_or_else(|| missing(id))
 }

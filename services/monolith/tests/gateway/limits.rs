@@ -1,11 +1,12 @@
 //! How often a key may be used, and what it is told of that.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
-use crate::bench::{Bench, body, text};
+use crate::bench::{Bench, body, eventually, text, with_json};
+use crate::requests::{begin, order};
 use crate::upstream::Upstream;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -45,4 +46,41 @@ async fn a_key_that_is_used_too_often_is_told_when_to_come_again() {
     assert_eq!(gateway.get("/v1/datasets/seen").send().await.unwrap().status(), StatusCode::OK);
     tokio::time::sleep(Duration::from_millis(3200)).await;
     assert_eq!(ask("/v1/datasets/seen").await.status(), StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn so_many_wait_with_one_key_and_the_others_are_answered_at_once() {
+    const MOST: usize = 256;
+    let upstream = Upstream::start();
+    let gateway = Bench::new(&upstream).start();
+    let location = begin(&gateway, &order(&["SLOW"])).await;
+    let (_, key) = gateway.make_key("patient", &["requests:read", "requests:write"]).await;
+    let look = |wait: u64| {
+        gateway.http.get(format!("{}{location}?wait={wait}", gateway.url)).bearer_auth(&key).send()
+    };
+    let mut waiting = tokio::task::JoinSet::new();
+    for _ in 0..MOST {
+        waiting.spawn(look(25));
+    }
+    eventually("as many wait as may", async || {
+        let begun = Instant::now();
+        assert_eq!(look(10).await.unwrap().status(), StatusCode::OK);
+        begun.elapsed() < Duration::from_secs(5)
+    })
+    .await;
+    let begun = Instant::now();
+    let request = gateway.http.post(format!("{}/v1/requests", gateway.url)).bearer_auth(&key);
+    let request = with_json(request, &order(&["SLOW as well"])).header("prefer", "wait=20");
+    let accepted = request.send().await.unwrap();
+    assert!(!accepted.headers().contains_key("preference-applied"));
+    assert_eq!(accepted.status(), StatusCode::ACCEPTED);
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    // Another key waits as before.
+    let begun = Instant::now();
+    assert_eq!(gateway.get(&format!("{location}?wait=2")).send().await.unwrap().status(), StatusCode::OK);
+    assert!(begun.elapsed() >= Duration::from_secs(2));
+    upstream.state.analyses.release();
+    while let Some(answer) = waiting.join_next().await {
+        assert_eq!(answer.unwrap().unwrap().status(), StatusCode::OK);
+    }
 }
