@@ -1,11 +1,12 @@
 //! Requests with files: multipart/form-data (RFC 7578). Small texts become a
 //! part of the request, all else is passed on to a data set as it comes.
 
+mod parts;
+
 use std::time::Duration;
 
-use axum::extract::multipart::{Field, MultipartError};
-use axum::extract::{DefaultBodyLimit, FromRequest as _, Multipart, Request};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::Request;
+use axum::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
 use service_kit::Problem;
 use service_kit::trace_context::TraceContext;
@@ -13,6 +14,7 @@ use tokio::sync::mpsc;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use self::parts::{Part, Parts};
 use super::MOST_BODY_BYTES;
 use super::analyses::{Analyses, Trouble};
 use super::order::{Data, DatasetReference, Format, MOST_INLINE_BYTES, Order, refuse_unknown};
@@ -20,8 +22,6 @@ use super::tidy;
 use crate::gateway::Gateway;
 use crate::problems;
 
-/// A client that sends nothing for so long has gone.
-const SILENCE: Duration = Duration::from_secs(60);
 /// How long an upload may take that goes on.
 const UPLOAD_LIMIT: Duration = Duration::from_secs(6 * 3600);
 const MOST_FILES: usize = 16;
@@ -41,7 +41,7 @@ pub struct RequestForm {
 /// A form of which the request was read, and the files were not.
 #[derive(Debug)]
 pub struct Form {
-    parts: Multipart,
+    parts: Parts,
 }
 
 impl Form {
@@ -54,20 +54,16 @@ impl Form {
     }
 
     /// Reads the request.
-    pub async fn begin(mut request: Request) -> Result<(Order, Self), Problem> {
-        // Files have no bound here: they are passed on as they come.
-        DefaultBodyLimit::disable().apply(&mut request);
-        let mut parts = Multipart::from_request(request, &()).await.map_err(|error| {
-            Problem::bad_request(format!("The form cannot be read: {}.", error.body_text()))
-        })?;
-        let Some(mut first) = parts.next_field().await.map_err(|error| unreadable(&error))? else {
+    pub async fn begin(request: Request) -> Result<(Order, Self), Problem> {
+        let mut parts = Parts::of(request).await?;
+        let Some(mut first) = parts.next().await? else {
             return Err(request_first());
         };
         if first.name() != Some("request") {
             return Err(request_first());
         }
         let mut text = BytesMut::new();
-        while let Some(chunk) = next(&mut first).await? {
+        while let Some(chunk) = first.chunk().await? {
             if text.len() + chunk.len() > MOST_BODY_BYTES {
                 return Err(Problem::too_large(MOST_BODY_BYTES as u64));
             }
@@ -89,21 +85,21 @@ impl Form {
         order: &mut Order,
     ) -> Result<(), Problem> {
         let mut count = 0;
-        while let Some(mut field) = self.parts.next_field().await.map_err(|error| unreadable(&error))? {
+        while let Some(mut part) = self.parts.next().await? {
             count += 1;
             if count > MOST_FILES {
                 return Err(Problem::unprocessable(format!("A request has at most {MOST_FILES} files.")));
             }
-            let name = field.name().unwrap_or_default().to_owned();
+            let name = part.name().unwrap_or_default().to_owned();
             let index = place(order, &name)?;
-            let Some(format) = order.data[index].format.or_else(|| format_of(&field)) else {
+            let Some(format) = order.data[index].format.or_else(|| format_of(&part)) else {
                 return Err(Problem::unprocessable(format!(
                     "The format of the file `{name}` is not known. Give its part a media type (text/csv, \
                      application/x-ndjson, application/vnd.apache.parquet, application/vnd.apache.arrow.file) or a \
                      file name that ends in .csv, .jsonl, .parquet or .arrow."
                 )));
             };
-            let beginning = beginning(&mut field).await?;
+            let beginning = beginning(&mut part).await?;
             let data = &mut order.data[index];
             let bytes = match beginning {
                 Beginning::All(text) if matches!(format, Format::Csv | Format::JsonLines) => {
@@ -115,7 +111,7 @@ impl Form {
                 Beginning::Part(bytes) => bytes,
             };
             let dataset = dataset_name(id, index);
-            upload(gateway, (id, &dataset), trace, data, format, (bytes, &mut field)).await?;
+            upload(gateway, (id, &dataset), trace, data, format, (bytes, &mut part)).await?;
         }
         Ok(())
     }
@@ -148,9 +144,9 @@ enum Beginning {
     Part(Bytes),
 }
 
-async fn beginning(field: &mut Field<'_>) -> Result<Beginning, Problem> {
+async fn beginning(part: &mut Part<'_>) -> Result<Beginning, Problem> {
     let mut read = BytesMut::new();
-    while let Some(chunk) = next(field).await? {
+    while let Some(chunk) = part.chunk().await? {
         read.extend_from_slice(&chunk);
         if read.len() > MOST_INLINE_BYTES {
             return Ok(Beginning::Part(read.freeze()));
@@ -177,7 +173,7 @@ async fn upload(
     trace: &TraceContext,
     data: &mut Data,
     format: Format,
-    (beginning, rest): (Bytes, &mut Field<'_>),
+    (beginning, rest): (Bytes, &mut Part<'_>),
 ) -> Result<(), Problem> {
     // Before there is one: whatever happens now, somebody knows of it.
     tidy::note_upload(&gateway.database, dataset, id).await.map_err(problems::database)?;
@@ -215,14 +211,14 @@ async fn upload(
 /// Passes on a file until its end, or until nobody takes it any more.
 async fn pass_on(
     beginning: Bytes,
-    rest: &mut Field<'_>,
+    rest: &mut Part<'_>,
     sender: mpsc::Sender<Result<Bytes, Problem>>,
 ) -> Result<(), Problem> {
     if sender.send(Ok(beginning)).await.is_err() {
         return Ok(());
     }
     loop {
-        match next(rest).await {
+        match rest.chunk().await {
             Ok(Some(chunk)) => {
                 if sender.send(Ok(chunk)).await.is_err() {
                     return Ok(());
@@ -237,21 +233,9 @@ async fn pass_on(
     }
 }
 
-async fn next(field: &mut Field<'_>) -> Result<Option<Bytes>, Problem> {
-    match tokio::time::timeout(SILENCE, field.chunk()).await {
-        Ok(chunk) => chunk.map_err(|error| unreadable(&error)),
-        Err(_) => Err(Problem::new(
-            StatusCode::REQUEST_TIMEOUT,
-            "request-timeout",
-            "Request timeout",
-            format!("Nothing has come for {} s.", SILENCE.as_secs()),
-        )),
-    }
-}
-
 /// What the part of a file says of its format.
-fn format_of(field: &Field<'_>) -> Option<Format> {
-    let media_type = field.content_type().and_then(|value| value.split(';').next()).unwrap_or_default();
+fn format_of(part: &Part<'_>) -> Option<Format> {
+    let media_type = part.content_type().and_then(|value| value.split(';').next()).unwrap_or_default();
     let by_type = match media_type.trim() {
         "text/csv" => Some(Format::Csv),
         "application/x-ndjson" | "application/jsonl" | "application/x-jsonlines" => Some(Format::JsonLines),
@@ -260,7 +244,7 @@ fn format_of(field: &Field<'_>) -> Option<Format> {
         _ => None,
     };
     by_type.or_else(|| {
-        let (_, ending) = field.file_name()?.rsplit_once('.')?;
+        let (_, ending) = part.file_name()?.rsplit_once('.')?;
         match ending.to_ascii_lowercase().as_str() {
             "csv" => Some(Format::Csv),
             "jsonl" | "ndjson" => Some(Format::JsonLines),
@@ -269,10 +253,6 @@ fn format_of(field: &Field<'_>) -> Option<Format> {
             _ => None,
         }
     })
-}
-
-fn unreadable(error: &MultipartError) -> Problem {
-    Problem::bad_request(format!("The form cannot be read: {}.", error.body_text()))
 }
 
 fn request_first() -> Problem {
