@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderMap, StatusCode, header};
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde::Serialize;
 use service_kit::Problem;
 use service_kit::database::{milliseconds, now_milliseconds};
 use service_kit::queue::{Backoff, Job, JobFailure, Worker, WorkerSettings};
@@ -20,7 +20,7 @@ use self::signature::Secret;
 use self::target::{Target, TargetError};
 use crate::counters::Delivery;
 use crate::gateway::Gateway;
-use crate::requests::{self, Stored, Webhook, WebhookState};
+use crate::requests::{self, Answer, RequestStatus, Stored, Task, Webhook, WebhookState};
 use crate::time;
 
 /// More than fit into a day.
@@ -169,7 +169,10 @@ async fn send(gateway: &Gateway, request: &Stored, webhook: &Webhook) -> Attempt
     let source =
         live.settings.url.as_ref().map_or("/v1/requests".to_owned(), |url| format!("{url}v1/requests"));
     // The same message each time, under the same id: a receiver tells repeats by it.
-    let body = event(request, &source).to_string();
+    let body = match event(request, &source) {
+        Ok(body) => body,
+        Err(error) => return Attempt::Never(format!("the message cannot be written: {error}")),
+    };
     let message = format!("msg_{}", request.id);
     let timestamp = Timestamp::now().as_second();
     let sent = client
@@ -214,24 +217,49 @@ fn judged(status: StatusCode, headers: &HeaderMap) -> Attempt {
     Attempt::Later(format!("the receiver answers with {status}"), after.map(Duration::from_secs))
 }
 
-/// The end of a request as a CloudEvent 1.0, without what has come out of its
-/// tasks: that may be large, and is for who has a key.
-fn event(request: &Stored, source: &str) -> Value {
-    json!({
-        "specversion": "1.0",
-        "id": request.id,
-        "source": source,
-        "type": EVENT_TYPE,
-        "subject": request.id,
-        "time": time::at(request.ended_at.unwrap_or(request.updated_at)),
-        "datacontenttype": "application/json",
-        "data": {
-            "id": request.id,
-            "url": format!("/v1/requests/{}", request.id),
-            "status": request.status,
-            "input": request.order.input,
-            "answer": request.state.answer,
-            "tasks": request.state.tasks,
+/// A CloudEvent 1.0.
+#[derive(Serialize)]
+struct Event<'a> {
+    specversion: &'static str,
+    id: &'a str,
+    source: &'a str,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    subject: &'a str,
+    time: Timestamp,
+    datacontenttype: &'static str,
+    data: Ended<'a>,
+}
+
+/// A request that has ended, without what has come out of its tasks: that may
+/// be large, and is for who has a key.
+#[derive(Serialize)]
+struct Ended<'a> {
+    id: &'a str,
+    url: String,
+    status: RequestStatus,
+    input: &'a str,
+    answer: Option<&'a Answer>,
+    tasks: &'a [Task],
+}
+
+/// The end of a request as a CloudEvent, in JSON.
+fn event(request: &Stored, source: &str) -> Result<String, serde_json::Error> {
+    serde_json::to_string(&Event {
+        specversion: "1.0",
+        id: &request.id,
+        source,
+        kind: EVENT_TYPE,
+        subject: &request.id,
+        time: time::at(request.ended_at.unwrap_or(request.updated_at)),
+        datacontenttype: "application/json",
+        data: Ended {
+            id: &request.id,
+            url: format!("/v1/requests/{}", request.id),
+            status: request.status,
+            input: &request.order.input,
+            answer: request.state.answer.as_ref(),
+            tasks: &request.state.tasks,
         },
     })
 }

@@ -6,12 +6,13 @@ use std::time::Duration;
 use axum::http::{Method, StatusCode, header};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use service_kit::client::{Call, ClientError};
 use service_kit::limits::Deadline;
 use service_kit::trace_context::TraceContext;
 
 use super::state::{Chart, Column, TaskResult};
+use super::verbatim::Verbatim;
 use crate::bounded::{self, BodyError};
 use crate::gateway::Live;
 use crate::services::Service;
@@ -114,7 +115,7 @@ impl<'a> Analyses<'a> {
 
     /// Begins an analysis, or finds the one that was begun under this key,
     /// however it has ended.
-    pub async fn create(&self, key: &str, body: &Value) -> Result<Analysis, Trouble> {
+    pub async fn create(&self, key: &str, body: &str) -> Result<Analysis, Trouble> {
         let service = self.service()?;
         let request = service
             .client
@@ -122,7 +123,7 @@ impl<'a> Analyses<'a> {
             .header("idempotency-key", key)
             .header("prefer", "respond-async")
             .header(header::CONTENT_TYPE, "application/json")
-            .body(body.to_string());
+            .body(body.to_owned());
         match self.ask(service, request, CALL_LIMIT).await {
             Ok(Answer::Whole(analysis)) => Ok(analysis),
             // It was begun before, and has ended by now.
@@ -155,7 +156,7 @@ impl<'a> Analyses<'a> {
         struct Page {
             #[serde(default)]
             columns: Vec<Column>,
-            rows: Vec<Map<String, Value>>,
+            rows: Vec<Verbatim>,
             #[serde(default)]
             total: u64,
         }
@@ -173,7 +174,7 @@ impl<'a> Analyses<'a> {
         let page = whole.ok_or_else(|| Trouble::Lasting(too_long()))?;
         let mut bytes = 0;
         let fitting = page.rows.iter().take_while(|row| {
-            bytes += json!(row).to_string().len();
+            bytes += row.text().len();
             bytes <= MOST_ROW_BYTES
         });
         let fitting = fitting.count();
@@ -207,7 +208,7 @@ impl<'a> Analyses<'a> {
         &self,
         dataset: &str,
         format: &str,
-        options: &Value,
+        options: &str,
         data: reqwest::Body,
         limit: Duration,
     ) -> Result<(), Trouble> {
@@ -215,7 +216,7 @@ impl<'a> Analyses<'a> {
         let request = service
             .client
             .request(Method::PUT, &format!("/v1/datasets/{dataset}"))
-            .query(&[("format", format), ("options", options.to_string().as_str())])
+            .query(&[("format", format), ("options", options)])
             .header(header::CONTENT_TYPE, "application/octet-stream")
             .body(data);
         self.call::<Value>(service, request, limit).await.map(drop)

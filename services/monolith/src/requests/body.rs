@@ -84,8 +84,9 @@ async fn read(request: Request) -> Result<Order, Problem> {
         }
     })?;
     let request = Request::from_parts(head, Body::from(text.clone()));
-    let Json(order) = Json::<Order>::from_request(request, &()).await?;
+    let Json(mut order) = Json::<Order>::from_request(request, &()).await?;
     refuse_unknown(&text, &order)?;
+    order.settle()?;
     Ok(order)
 }
 

@@ -25,7 +25,7 @@ pub async fn finish(
     request.ended_at = Some(now_milliseconds());
     request.state.answer = Some(answer(gateway, request, reached, results).await);
     // Without the results, which may be large: who wants them asks for the request.
-    let event = serde_json::json!(view(request, Vec::new())).to_string();
+    let event = store::encoded(&view(request, Vec::new()))?;
     let mut transaction = gateway.database.begin().await?;
     store::save(&mut transaction, request, (LAST_EVENT, event), &[]).await?;
     if request.webhook.is_some() {

@@ -69,9 +69,10 @@ impl Form {
             }
             text.extend_from_slice(&chunk);
         }
-        let order: Order = serde_json::from_slice(&text)
+        let mut order: Order = serde_json::from_slice(&text)
             .map_err(|error| Problem::unprocessable(format!("The part `request` does not fit: {error}.")))?;
         refuse_unknown(&text, &order)?;
+        order.settle()?;
         drop(first);
         Ok((order, Self { parts }))
     }

@@ -1,14 +1,15 @@
 //! What a request asks for, and whether that can be done.
 
+mod analysis;
 mod parts;
 mod unknown;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
 use service_kit::Problem;
 use utoipa::ToSchema;
 
 pub use self::unknown::refuse_unknown;
+use super::verbatim::Verbatim;
 use crate::webhooks;
 
 const MOST_INPUT_CHARACTERS: usize = 10_000;
@@ -74,15 +75,15 @@ pub struct Data {
     /// How CSV is read, as in an AnalysisJob.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
-    pub csv: Option<Value>,
+    pub csv: Option<Verbatim>,
     /// How JSON lines are read, as in an AnalysisJob.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
-    pub json_lines: Option<Value>,
+    pub json_lines: Option<Verbatim>,
     /// Types of columns, as in an AnalysisJob.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<Object>>)]
-    pub columns: Option<Value>,
+    pub columns: Option<Verbatim>,
 }
 
 /// A data set.
@@ -153,9 +154,10 @@ pub struct AnalysisOrder {
     /// Charts of the result, as in an AnalysisJob.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<Object>, max_items = 16)]
-    pub charts: Vec<Value>,
+    pub charts: Vec<Verbatim>,
     /// Names of the data that it reads; all if left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 16)]
     pub data: Vec<String>,
 }
 
@@ -168,6 +170,7 @@ pub struct ProfileOrder {
     pub data: String,
     /// Columns to describe; all if left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 256)]
     pub columns: Vec<String>,
 }
 
@@ -234,28 +237,6 @@ impl Order {
             None => Ok(()),
         }
     }
-
-    /// The body with which a task is given to the analyses. The same each time,
-    /// so that it can be given again under the same idempotency key.
-    pub fn analysis(&self, task: &TaskOrder) -> Value {
-        let sources = |wanted: &dyn Fn(&str) -> bool| -> Vec<Value> {
-            self.data.iter().filter(|data| wanted(&data.name)).map(Data::source).collect()
-        };
-        let mut body = match (&task.profile, &task.analysis) {
-            (Some(profile), _) => json!({
-                "sources": sources(&|name| name == profile.data),
-                "profile": { "source": profile.data, "columns": profile.columns },
-            }),
-            (None, Some(analysis)) => json!({
-                "sources": sources(&|name| analysis.data.is_empty() || analysis.data.iter().any(|one| one == name)),
-                "sql": analysis.sql,
-                "charts": analysis.charts,
-            }),
-            (None, None) => json!({}),
-        };
-        body["activeDeadlineSeconds"] = json!(self.deadline_seconds());
-        body
-    }
 }
 
 impl Data {
@@ -289,7 +270,7 @@ impl Data {
                 "is a name of lower-case letters, digits and `_`, and not `result`, which is the name of the result",
             ));
         }
-        self.check_parts(place)?;
+        self.check_dataset(place)?;
         match (&self.dataset, &self.inline, &self.url) {
             (Some(_), None, None) => Ok(()),
             (None, Some(text), None) if text.is_empty() || text.len() > MOST_INLINE_BYTES => Err(wrong(
@@ -313,35 +294,6 @@ impl Data {
             _ => Err(wrong(place, "has exactly one of `dataset`, `inline` and `url`")),
         }
     }
-
-    /// As a source of an analysis.
-    fn source(&self) -> Value {
-        let mut source = Map::new();
-        source.insert("name".to_owned(), json!(self.name));
-        if let Some(dataset) = &self.dataset {
-            source.insert("dataset".to_owned(), json!(dataset));
-        }
-        if let Some(text) = &self.inline {
-            source.insert("inline".to_owned(), json!(text));
-        }
-        if let Some(url) = &self.url {
-            source.insert("uri".to_owned(), json!({ "url": url }));
-        }
-        if let Some(format) = self.format {
-            source.insert("format".to_owned(), json!(format));
-        }
-        if let Value::Object(options) = self.reading() {
-            source.extend(options);
-        }
-        Value::Object(source)
-    }
-
-    /// How the data are read.
-    pub fn reading(&self) -> Value {
-        let options = [("csv", &self.csv), ("jsonLines", &self.json_lines), ("columns", &self.columns)];
-        let given = options.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?)));
-        Value::Object(given.collect())
-    }
 }
 
 impl TaskOrder {
@@ -355,9 +307,6 @@ impl TaskOrder {
                 &format!("{place}.name"),
                 "is a name of lower-case letters, digits, `-` and `_`",
             ));
-        }
-        if self.analysis.iter().flat_map(|analysis| &analysis.charts).any(|chart| !chart.is_object()) {
-            return Err(wrong(&format!("{place}.analysis.charts"), "is a list of objects"));
         }
         let named = match (&self.analysis, &self.profile) {
             (Some(analysis), None)

@@ -210,11 +210,14 @@ impl Query {
                 *aggregate == Aggregate::Distinct || column.as_ref().is_none_or(Column::is_number);
             if self.groups.len() == 1 && is_number {
                 let mark = if is_course { "line" } else { "bar" };
-                charts.push(json!({
-                    "name": "query",
-                    "mark": mark,
-                    "encoding": { "xAxis": { "field": group.name }, "yAxis": { "field": measure } },
-                }));
+                charts.push(
+                    json!({
+                        "name": "query",
+                        "mark": mark,
+                        "encoding": { "xAxis": { "field": group.name }, "yAxis": { "field": measure } },
+                    })
+                    .into(),
+                );
             }
         }
         TaskOrder {

@@ -4,10 +4,11 @@ use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::order::{AnalysisOrder, Data, ProfileOrder, TaskOrder};
+use super::verbatim::Verbatim;
 
 /// How far a request has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -166,7 +167,7 @@ pub struct TaskResult {
     pub columns: Vec<Column>,
     /// The first rows, as objects by the names of the columns.
     #[schema(value_type = Vec<Object>)]
-    pub rows: Vec<Map<String, Value>>,
+    pub rows: Vec<Verbatim>,
     /// How many rows there are in all.
     pub total: u64,
     /// Where all of it is, in JSON, CSV, NDJSON, Parquet and Arrow by `Accept`.

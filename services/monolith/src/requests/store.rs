@@ -298,6 +298,7 @@ fn decoded<T: DeserializeOwned>(text: &str) -> Result<T, DatabaseError> {
     serde_json::from_str(text).map_err(|error| sqlx::Error::Decode(error.into()).into())
 }
 
-fn encoded<T: Serialize>(value: &T) -> Result<String, DatabaseError> {
+/// A value as it is kept.
+pub fn encoded<T: Serialize>(value: &T) -> Result<String, DatabaseError> {
     serde_json::to_string(value).map_err(|error| sqlx::Error::Encode(error.into()).into())
 }

@@ -13,6 +13,7 @@ use futures::StreamExt as _;
 use futures::future::{BoxFuture, FutureExt as _, join_all};
 use futures::stream::FuturesUnordered;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use service_kit::database::now_milliseconds;
 use service_kit::queue::{Job, JobFailure, Worker, WorkerSettings};
@@ -84,6 +85,24 @@ enum Step {
     Ended(Result<(Analysis, Option<TaskResult>), Value>),
 }
 
+/// What is told when it is known what is to be done.
+#[derive(Serialize)]
+struct Planned<'a> {
+    status: RequestStatus,
+    plan: Option<&'a Plan>,
+    tasks: &'a [Task],
+}
+
+/// What is told of a task.
+#[derive(Serialize)]
+struct Told<'a> {
+    #[serde(flatten)]
+    task: &'a Task,
+    /// How many have come out of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rows: Option<u64>,
+}
+
 type UnderWay<'a> = FuturesUnordered<BoxFuture<'a, (usize, Step)>>;
 
 struct Work<'a> {
@@ -134,7 +153,7 @@ impl Work<'_> {
             return Ok(None);
         }
         self.request.status = RequestStatus::Planning;
-        self.save("request", json!({ "status": self.request.status }), &[]).await?;
+        self.save("request", json!({ "status": self.request.status }).to_string(), &[]).await?;
         let order = self.request.order.clone();
         let id = self.request.id.clone();
         let (plan, tasks) = tokio::select! {
@@ -144,11 +163,9 @@ impl Work<'_> {
         self.request.state.tasks = tasks.into_iter().map(Task::pending).collect();
         self.request.state.plan = Some(plan);
         self.request.status = RequestStatus::Running;
-        let event = json!({
-            "status": self.request.status,
-            "plan": self.request.state.plan,
-            "tasks": self.request.state.tasks,
-        });
+        let state = &self.request.state;
+        let event = Planned { status: self.request.status, plan: state.plan.as_ref(), tasks: &state.tasks };
+        let event = store::encoded(&event)?;
         self.save("request", event, &[]).await?;
         Ok(None)
     }
@@ -223,10 +240,7 @@ impl Work<'_> {
         if task.status.is_final() {
             task.ended_at = Some(Timestamp::now());
         }
-        let mut event = json!(task);
-        if let Some(result) = &result {
-            event["rows"] = json!(result.total);
-        }
+        let event = store::encoded(&Told { task, rows: result.as_ref().map(|result| result.total) })?;
         let name = task.name.clone();
         let results: Vec<(&str, &TaskResult)> = result.iter().map(|result| (name.as_str(), result)).collect();
         self.save("task", event, &results).await?;
@@ -255,11 +269,11 @@ impl Work<'_> {
     async fn save(
         &mut self,
         event: &str,
-        data: Value,
+        data: String,
         results: &[(&str, &TaskResult)],
     ) -> Result<(), SaveError> {
         let mut transaction = self.gateway.database.begin().await?;
-        store::save(&mut transaction, &mut self.request, (event, data.to_string()), results).await?;
+        store::save(&mut transaction, &mut self.request, (event, data), results).await?;
         transaction.commit().await?;
         self.gateway.requests.changed(&self.request.id);
         Ok(())
@@ -297,8 +311,13 @@ async fn planned(analyses: Analyses<'_>, id: &str, order: &Order) -> (Plan, Vec<
 }
 
 fn chart_names(task: &Task) -> Vec<String> {
+    #[derive(Deserialize)]
+    struct Named {
+        name: String,
+    }
     let charts = task.analysis.iter().flat_map(|analysis| &analysis.charts);
-    charts.filter_map(|chart| chart["name"].as_str()).map(str::to_owned).collect()
+    // One without a name is for the analyses to refuse.
+    charts.filter_map(|chart| chart.read::<Named>().ok()).map(|chart| chart.name).collect()
 }
 
 /// An analysis that has not succeeded, as a problem.

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::plan::is_amount;
 use super::state::{RequestStatus, Task, TaskResult, TaskStatus, is_number};
+use super::verbatim::Verbatim;
 
 /// Results with more rows are told by their first ones.
 const ROWS_TOLD: usize = 10;
@@ -117,12 +118,13 @@ fn query_text(name: &str, result: &TaskResult) -> String {
         return format!("The query `{name}` returns no rows.");
     }
     if let ([row], 1) = (result.rows.as_slice(), result.total) {
+        let row = members(row);
         let values =
             columns.iter().map(|column| format!("{} is {}", spoken(column), cell(column, row.get(*column))));
         return sentence(&joined(values.collect()));
     }
     let told = result.rows.len().min(ROWS_TOLD);
-    let rows = result.rows.iter().take(told);
+    let rows = result.rows.iter().take(told).map(members);
     let rows: Vec<Vec<String>> =
         rows.map(|row| columns.iter().map(|column| cell(column, row.get(*column))).collect()).collect();
     // Nobody could tell where one value ends if there are commas in them.
@@ -138,7 +140,7 @@ fn query_text(name: &str, result: &TaskResult) -> String {
 
 /// Data in figures: their size, and each column in a line.
 fn profile_text(data: &str, result: &TaskResult) -> String {
-    let rows = result.rows.iter().filter_map(|row| row.get("count")).find_map(number).unwrap_or(0.0);
+    let rows = result.rows.iter().find_map(|row| members(row).get("count").and_then(number)).unwrap_or(0.0);
     let mut text = format!(
         "`{data}` has {} rows and {} columns.",
         figure(rows),
@@ -146,7 +148,7 @@ fn profile_text(data: &str, result: &TaskResult) -> String {
     );
     for row in result.rows.iter().take(COLUMNS_TOLD) {
         text.push_str("\n- ");
-        text.push_str(&column_text(row, rows));
+        text.push_str(&column_text(&members(row), rows));
     }
     let left = result.total.saturating_sub(COLUMNS_TOLD.min(result.rows.len()) as u64);
     if left > 0 {
@@ -194,6 +196,11 @@ fn column_text(row: &Map<String, Value>, rows: f64) -> String {
     }
     let kind = of("type").and_then(Value::as_str).unwrap_or("unknown type");
     format!("`{}` ({kind}): {}", value(of("column")), parts.join("; "))
+}
+
+/// The values of a row by their columns; none, if it is no row.
+fn members(row: &Verbatim) -> Map<String, Value> {
+    row.read().unwrap_or_default()
 }
 
 /// A number, also where it is text because it is too large for JSON.

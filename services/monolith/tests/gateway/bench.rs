@@ -138,6 +138,13 @@ impl Gateway {
         (text(&made["id"]), text(&made["key"]))
     }
 
+    /// The most memory that it has held at once (`proc(5)`).
+    pub fn peak_memory_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("status");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
+        peak.trim().trim_end_matches(" kB").parse::<u64>().expect("kilobytes") * 1024
+    }
+
     /// How often it has logged this.
     pub fn logged(&self, message: &str) -> usize {
         let lines = self.log.lock().unwrap_or_else(PoisonError::into_inner);

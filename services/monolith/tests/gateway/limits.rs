@@ -1,4 +1,5 @@
-//! How often a key may be used, and what it is told of that.
+//! How often a key may be used, and what it is told of that; and what takes
+//! no more than it may, whoever asks for it.
 
 use std::time::{Duration, Instant};
 
@@ -83,4 +84,26 @@ async fn so_many_wait_with_one_key_and_the_others_are_answered_at_once() {
     while let Some(answer) = waiting.join_next().await {
         assert_eq!(answer.unwrap().unwrap().status(), StatusCode::OK);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_is_asked_for_takes_little_more_memory_than_its_text() {
+    let upstream = Upstream::start();
+    let gateway = Bench::new(&upstream).start();
+    let before = gateway.peak_memory_bytes();
+    // As a value, each of these takes a hundred times its text.
+    let many = vec![r#"{"":0}"#; 280_000].join(",");
+    let charts = format!(r#"[{{"name":"t","analysis":{{"sql":"SELECT 1","charts":[{many}]}}}}]"#);
+    let data = r#"[{"name":"flights","dataset":{"name":"flights"}}]"#;
+    for (name, value, pointer) in
+        [("tasks", charts, "tasks[0].analysis.charts"), ("more", format!("[{many}]"), "more")]
+    {
+        let order = format!(r#"{{"input":"What is in it?","data":{data},"{name}":{value}}}"#);
+        let request =
+            gateway.request(Method::POST, "/v1/requests").header("content-type", "application/json");
+        let refused = body(request.body(order).send().await.unwrap(), StatusCode::UNPROCESSABLE_ENTITY).await;
+        assert_eq!(refused["pointer"], pointer);
+    }
+    let taken = gateway.peak_memory_bytes() - before;
+    assert!(taken < 64 << 20, "{taken}");
 }

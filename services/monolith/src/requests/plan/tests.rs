@@ -207,7 +207,7 @@ fn groups_are_drawn() {
     let (_, tasks) = derive(&order("average distance per day"), &[flights()]);
     let analysis = tasks[1].analysis.as_ref().unwrap();
     assert!(analysis.sql.ends_with(r#" GROUP BY "day" ORDER BY "day" LIMIT 1000"#), "{}", analysis.sql);
-    let chart = &analysis.charts[0];
+    let chart: serde_json::Value = analysis.charts[0].read().unwrap();
     assert_eq!(chart["mark"], "line");
     assert_eq!(chart["encoding"]["xAxis"]["field"], "day");
     assert_eq!(chart["encoding"]["yAxis"]["field"], "average_distance");
