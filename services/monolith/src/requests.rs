@@ -71,6 +71,8 @@ pub struct Requests {
     changes: Changes,
     /// For those that are read.
     room: Room,
+    /// For those with files, which may be read for hours.
+    room_of_forms: Room,
     waits: Waits,
     streams: Arc<Semaphore>,
 }
@@ -87,6 +89,7 @@ impl Requests {
             writer: Box::new(Template),
             changes: Changes::default(),
             room: Room::default(),
+            room_of_forms: Room::default(),
             waits: Waits::default(),
             streams: Arc::new(Semaphore::new(MOST_STREAMS)),
         }

@@ -19,6 +19,7 @@ use service_kit::queue::NewJob;
 use service_kit::trace_context::TraceContext;
 use uuid::Uuid;
 
+use super::body::Taken;
 use super::form::{Form, RequestForm};
 use super::order::Order;
 use super::state::{RequestStatus, RequestView, State as Course, WebhookState};
@@ -66,12 +67,12 @@ pub async fn create(
     let headers = request.headers().clone();
     let client = Client::of(request.extensions());
     let trace = request.extensions().get::<TraceContext>().cloned().unwrap_or_else(TraceContext::root);
-    let (order, form, room) = if Form::is_one(&headers) {
-        let (order, form) = Form::begin(request).await?;
-        (order, Some(form), None)
+    let (order, mut taken, form) = if Form::is_one(&headers) {
+        let (order, taken, form) = Form::begin(&gateway.requests.room_of_forms, request).await?;
+        (order, taken, Some(form))
     } else {
-        let (order, room) = gateway.requests.room.read(request).await?;
-        (order, None, Some(room))
+        let (order, taken) = gateway.requests.room.read(request).await?;
+        (order, taken, None)
     };
     let preference = Preference::of(&headers);
     let reservation = match begin(&gateway, &principal, &headers, &order).await? {
@@ -80,6 +81,8 @@ pub async fn create(
         Some(Begun::Replay(stored)) => {
             let id = id_of(&stored)
                 .ok_or_else(|| Problem::conflict("The repeated request is not there any more."))?;
+            // It is there already: nothing of this one is kept meanwhile.
+            drop((order, form, taken));
             let mut response = answer(&gateway, &client, &id, preference).await?;
             response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
             return Ok(response);
@@ -87,7 +90,7 @@ pub async fn create(
     };
     let new = New { order, created_by: principal.id, trace };
     // For as long as its files come, a repeat must not begin it again.
-    let completed = hold(reservation.as_ref(), new.complete(&gateway, form)).await;
+    let completed = hold(reservation.as_ref(), new.complete(&gateway, form, &mut taken)).await;
     let accepted = match completed {
         Ok(request) => accept(&gateway, &request, reservation).await.map(|()| request.id),
         Err(problem) => {
@@ -96,7 +99,7 @@ pub async fn create(
         }
     };
     // It is stored: nothing of it is kept while its end is waited for.
-    drop(room);
+    drop(taken);
     answer(&gateway, &client, &accepted?, preference).await
 }
 
@@ -109,10 +112,15 @@ struct New {
 
 impl New {
     /// With its files, and checked.
-    async fn complete(mut self, gateway: &Gateway, form: Option<Form>) -> Result<Stored, Problem> {
+    async fn complete(
+        mut self,
+        gateway: &Gateway,
+        form: Option<Form>,
+        taken: &mut Taken,
+    ) -> Result<Stored, Problem> {
         let id = Uuid::now_v7().to_string();
         if let Some(form) = form {
-            form.files(gateway, &id, &self.trace, &mut self.order).await?;
+            form.files(gateway, &id, &self.trace, &mut self.order, taken).await?;
         }
         self.order.check(gateway.live().settings.allow_private_webhooks)?;
         let now = now_milliseconds();

@@ -15,8 +15,8 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use self::parts::{Part, Parts};
-use super::MOST_BODY_BYTES;
 use super::analyses::{Analyses, Trouble};
+use super::body::{Room, Taken, turn};
 use super::order::{Data, DatasetReference, Format, MOST_INLINE_BYTES, Order, refuse_unknown};
 use super::tidy;
 use crate::gateway::Gateway;
@@ -54,27 +54,11 @@ impl Form {
     }
 
     /// Reads the request.
-    pub async fn begin(request: Request) -> Result<(Order, Self), Problem> {
+    pub async fn begin(room: &Room, request: Request) -> Result<(Order, Taken, Self), Problem> {
         let mut parts = Parts::of(request).await?;
-        let Some(mut first) = parts.next().await? else {
-            return Err(request_first());
-        };
-        if first.name() != Some("request") {
-            return Err(request_first());
-        }
-        let mut text = BytesMut::new();
-        while let Some(chunk) = first.chunk().await? {
-            if text.len() + chunk.len() > MOST_BODY_BYTES {
-                return Err(Problem::too_large(MOST_BODY_BYTES as u64));
-            }
-            text.extend_from_slice(&chunk);
-        }
-        let mut order: Order = serde_json::from_slice(&text)
-            .map_err(|error| Problem::unprocessable(format!("The part `request` does not fit: {error}.")))?;
-        refuse_unknown(&text, &order)?;
-        order.settle()?;
-        drop(first);
-        Ok((order, Self { parts }))
+        let mut taken = room.take(0)?;
+        let order = room.in_time(first(&mut parts, &mut taken)).await?;
+        Ok((order, taken, Self { parts }))
     }
 
     /// Reads the files and makes them data of the request.
@@ -84,6 +68,7 @@ impl Form {
         id: &str,
         trace: &TraceContext,
         order: &mut Order,
+        taken: &mut Taken,
     ) -> Result<(), Problem> {
         let mut count = 0;
         while let Some(mut part) = self.parts.next().await? {
@@ -104,6 +89,7 @@ impl Form {
             let data = &mut order.data[index];
             let bytes = match beginning {
                 Beginning::All(text) if matches!(format, Format::Csv | Format::JsonLines) => {
+                    taken.grow(text.len())?;
                     data.format = Some(format);
                     data.inline = Some(text);
                     continue;
@@ -116,6 +102,25 @@ impl Form {
         }
         Ok(())
     }
+}
+
+/// The request of a form: its first part.
+async fn first(parts: &mut Parts, taken: &mut Taken) -> Result<Order, Problem> {
+    let Some(mut first) = parts.next().await?.filter(|first| first.name() == Some("request")) else {
+        return Err(Problem::unprocessable(
+            "The first part of the form is `request`, with the request as JSON.",
+        ));
+    };
+    let mut text = BytesMut::new();
+    while let Some(chunk) = first.chunk().await? {
+        taken.append(&mut text, &chunk)?;
+    }
+    let _turn = turn().await;
+    let mut order: Order = serde_json::from_slice(&text)
+        .map_err(|error| Problem::unprocessable(format!("The part `request` does not fit: {error}.")))?;
+    refuse_unknown(&text, &order)?;
+    order.settle()?;
+    Ok(order)
 }
 
 /// The data that a file is: an entry of its name without data, or a new one.
@@ -254,8 +259,4 @@ fn format_of(part: &Part<'_>) -> Option<Format> {
             _ => None,
         }
     })
-}
-
-fn request_first() -> Problem {
-    Problem::unprocessable("The first part of the form is `request`, with the request as JSON.")
 }
