@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::http::{Method, StatusCode, header};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Value, json};
 use service_kit::client::{Call, ClientError};
 use service_kit::limits::Deadline;
@@ -24,8 +24,11 @@ pub const SERVICE: &str = "analysis-base";
 const LONG_POLL_SECONDS: u64 = 20;
 /// How long a call may take beyond that.
 const CALL_LIMIT: Duration = Duration::from_secs(10);
-/// A longer answer is not read.
-const MOST_ANSWER_BYTES: usize = 8 << 20;
+/// A longer answer is not read. An analysis is shown with what was asked for,
+/// which may have megabytes; what is beyond that is its result.
+const MOST_ANSWER_BYTES: usize = 4 << 20;
+/// Nor is a problem that is longer.
+const MOST_PROBLEM_BYTES: usize = 256 << 10;
 /// Rows of a result that are kept with a request: fewer, if so many are too long to be read.
 const ROWS: [usize; 3] = [100, 10, 0];
 /// Of these, as many as have so many bytes.
@@ -197,7 +200,7 @@ impl<'a> Analyses<'a> {
     pub async fn cancel(&self, id: &str) -> Result<(), Trouble> {
         let service = self.service()?;
         let request = service.client.request(Method::POST, &format!("/v1/analyses/{id}/cancel"));
-        match self.call::<Value>(service, request, CALL_LIMIT).await {
+        match self.call::<IgnoredAny>(service, request, CALL_LIMIT).await {
             Err(Trouble::Lasting(problem)) if problem["status"] == 409 => Ok(()),
             called => called.map(drop),
         }
@@ -219,14 +222,14 @@ impl<'a> Analyses<'a> {
             .query(&[("format", format), ("options", options)])
             .header(header::CONTENT_TYPE, "application/octet-stream")
             .body(data);
-        self.call::<Value>(service, request, limit).await.map(drop)
+        self.call::<IgnoredAny>(service, request, limit).await.map(drop)
     }
 
     /// Removes a data set, if it is there.
     pub async fn remove(&self, dataset: &str) -> Result<(), Trouble> {
         let service = self.service()?;
         let request = service.client.request(Method::DELETE, &format!("/v1/datasets/{dataset}"));
-        match self.call::<Value>(service, request, CALL_LIMIT).await {
+        match self.call::<IgnoredAny>(service, request, CALL_LIMIT).await {
             Err(Trouble::Lasting(problem)) if problem["status"] == 404 => Ok(()),
             called => called.map(drop),
         }
@@ -275,15 +278,18 @@ impl<'a> Analyses<'a> {
         let status = response.status();
         let location = response.headers().get(header::CONTENT_LOCATION);
         let location = location.and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let body = match bounded::read(response, MOST_ANSWER_BYTES).await {
+        let most = if status.is_success() { MOST_ANSWER_BYTES } else { MOST_PROBLEM_BYTES };
+        let body = match bounded::read(response, most).await {
             Ok(body) => body,
             Err(BodyError::TooLong { .. }) if status.is_success() => return Ok(Answer::TooLong { location }),
-            Err(BodyError::TooLong { .. }) => return Err(Trouble::Lasting(too_long())),
+            Err(error @ BodyError::TooLong { .. }) => {
+                return Err(Trouble::Lasting(fault(&error.to_string())));
+            }
             Err(error @ BodyError::Broken(_)) => return Err(Trouble::Passing(error.to_string())),
         };
         if status.is_success() {
             // Some answers have no body.
-            let body = if body.is_empty() { b"null".as_slice() } else { body.as_ref() };
+            let body = if body.is_empty() { b"null".as_slice() } else { &body[..] };
             let read = serde_json::from_slice(body).map(Answer::Whole);
             return read.map_err(|error| {
                 // It may quote what only the services should see.

@@ -3,7 +3,7 @@
 //!
 //! - `SLOW`: runs until it is released or cancelled
 //! - `WRONG`: fails
-//! - `WIDE`: succeeds with 20 rows, of which ten are as much as is read
+//! - `WIDE`: succeeds with 20 rows, of which ten are more than is read
 //! - `LIMIT 0`: has columns and no rows
 //! - all else succeeds with two rows
 
