@@ -64,9 +64,7 @@ impl Order {
     pub fn analysis(&self, task: &TaskOrder) -> String {
         let is_read = |data: &Data| match (&task.profile, &task.analysis) {
             (Some(profile), _) => profile.data == data.name,
-            (None, Some(analysis)) => {
-                analysis.data.is_empty() || analysis.data.iter().any(|name| *name == data.name)
-            }
+            (None, Some(analysis)) => analysis.data.is_empty() || analysis.data.contains(&data.name),
             (None, None) => false,
         };
         let analysis = task.analysis.as_ref().filter(|_| task.profile.is_none());

@@ -215,7 +215,8 @@ fn groups_are_drawn() {
         let (_, tasks) = derive(&order(input), &[flights()]);
         tasks[1].analysis.as_ref().unwrap().charts.clone()
     };
-    assert_eq!(charts("Which day had the highest average distance?")[0]["mark"], "bar");
+    let drawn: serde_json::Value = charts("Which day had the highest average distance?")[0].read().unwrap();
+    assert_eq!(drawn["mark"], "bar");
     assert_eq!(charts("How many carriers by origin?").len(), 1);
     // No bar is as long as a day.
     assert!(charts("What is the earliest day by origin?").is_empty());
