@@ -6,7 +6,6 @@
 //!   records    bytes → chunks that end where a record ends
 //!   csv, json  a chunk → record batches; the schema; what is wrong in which line
 //!   values     JSON values as values of their columns' types
-//!   whole      text that is in memory, read at once
 //!   text       all of that as a table that is read in a stream, on all cores
 //!   columnar   Parquet and Arrow, read by the engine itself (through engine_store)
 //!   columns    the columns that such files have together
@@ -28,7 +27,6 @@ mod secret;
 mod store;
 mod text;
 mod values;
-mod whole;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -44,7 +42,6 @@ pub(crate) use error::root_cause;
 pub use error::{SourceError, store_failure};
 pub(crate) use secret::Secret;
 pub(crate) use store::{Bucket, open_bucket};
-pub(crate) use whole::read_whole;
 
 use crate::datasets::Platforms;
 use crate::environment::Environment;

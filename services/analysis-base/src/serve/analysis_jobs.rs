@@ -4,7 +4,7 @@
 //!   object         what is read of an AnalysisJob
 //!   model          what a client is told of it
 //!   place          where its result is, or why there is none
-//!   content        a small result as a table
+//!   content        a result in a ConfigMap as a table
 //!   result, chart  what a client is given of it
 //!   routes         the other addresses
 //! ```

@@ -270,6 +270,19 @@ impl Workspace {
         self.folder.path().join("summary.json")
     }
 
+    /// Puts a file where the analysis finds the ConfigMap key of a source.
+    ///
+    /// # Errors
+    /// If there is no room for it.
+    pub async fn add_key(&self, source: &str, key: &str, content: &[u8]) -> Result<(), ChildError> {
+        let folder = self.folders.sources.join(source);
+        let written = async {
+            tokio::fs::create_dir_all(&folder).await?;
+            tokio::fs::write(folder.join(key), content).await
+        };
+        written.await.map_err(|source| ChildError::Workspace { folder: folder.clone(), source })
+    }
+
     /// A file that the analysis has written.
     #[must_use]
     pub fn output(&self, name: &str) -> PathBuf {

@@ -31,7 +31,7 @@ const LOOK: Duration = Duration::from_millis(250);
 /// Reads a page of a stored table.
 ///
 /// # Errors
-/// If it is not there, or has values that are too large.
+/// If it is not there, or has rows that are too large.
 pub async fn page(service: &Service, key: &str, offset: u64, limit: u64) -> Result<ResultRows, ServeError> {
     Ok(read(service, key, offset, limit).await?.0)
 }
@@ -62,7 +62,7 @@ async fn read(
 /// The same of a table that is open.
 ///
 /// # Errors
-/// If it has values that are too large, or that JSON has nothing for.
+/// If it has rows that are too large, or values that JSON has nothing for.
 pub async fn page_of(table: Table, offset: u64, limit: u64) -> Result<(ResultRows, u64), ServeError> {
     let (columns, total) = (describe(table.schema()), table.rows());
     let mut list = JsonList::default();

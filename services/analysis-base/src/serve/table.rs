@@ -1,13 +1,12 @@
 //! Results as they are stored: Parquet files that an analysis of this program
-//! wrote. They are read row group by row group, in bounded memory. Results that
-//! are small, and in memory already, are read in the same way.
+//! wrote. They are read row group by row group, in bounded memory.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::parquet::arrow::ParquetRecordBatchStreamBuilder;
 use datafusion::parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use datafusion::parquet::arrow::async_reader::AsyncFileReader;
@@ -55,7 +54,7 @@ pub struct Table(Content);
 #[derive(Debug)]
 enum Content {
     Parquet { object: StoredObject, metadata: ArrowReaderMetadata },
-    Batches { schema: SchemaRef, batches: Vec<RecordBatch> },
+    Nothing(SchemaRef),
 }
 
 impl Table {
@@ -76,10 +75,10 @@ impl Table {
         Self::parquet(StoredObject::Memory(bytes)).await
     }
 
-    /// Rows that are in memory.
+    /// A table without rows, of which the columns are not known.
     #[must_use]
-    pub fn of(schema: SchemaRef, batches: Vec<RecordBatch>) -> Self {
-        Self(Content::Batches { schema, batches })
+    pub fn empty() -> Self {
+        Self(Content::Nothing(Arc::new(Schema::empty())))
     }
 
     async fn parquet(mut object: StoredObject) -> Result<Self, TableError> {
@@ -96,7 +95,7 @@ impl Table {
             Content::Parquet { metadata, .. } => {
                 metadata.metadata().row_groups().iter().map(|group| unsigned(group.num_rows())).sum()
             }
-            Content::Batches { batches, .. } => batches.iter().map(|batch| batch.num_rows() as u64).sum(),
+            Content::Nothing(_) => 0,
         }
     }
 
@@ -105,7 +104,7 @@ impl Table {
     pub fn schema(&self) -> &SchemaRef {
         match &self.0 {
             Content::Parquet { metadata, .. } => metadata.schema(),
-            Content::Batches { schema, .. } => schema,
+            Content::Nothing(schema) => schema,
         }
     }
 
@@ -114,13 +113,7 @@ impl Table {
     /// # Errors
     /// If a value is too large for the memory of a server.
     pub fn read(self, offset: u64, limit: Option<u64>) -> Result<Rows, TableError> {
-        let (object, metadata) = match self.0 {
-            Content::Parquet { object, metadata } => (object, metadata),
-            Content::Batches { schema, batches } => {
-                let part = part(&batches, offset, limit, rows_at_once(&schema));
-                return Ok(stream::iter(part.into_iter().map(Ok)).boxed());
-            }
-        };
+        let Content::Parquet { object, metadata } = self.0 else { return Ok(stream::empty().boxed()) };
         let parquet = Arc::clone(metadata.metadata());
         if has_large_values(&parquet) {
             return Err(TableError::TooLarge);
@@ -134,30 +127,6 @@ impl Table {
         }
         Ok(builder.build()?.boxed())
     }
-}
-
-/// The rows from `offset`, at most `limit` of them, and so many in a batch.
-fn part(batches: &[RecordBatch], offset: u64, limit: Option<u64>, at_once: usize) -> Vec<RecordBatch> {
-    let (mut passed_over, mut left) = (size(offset), limit.map_or(usize::MAX, size));
-    let mut part = Vec::new();
-    for batch in batches {
-        let mut begin = passed_over.min(batch.num_rows());
-        passed_over -= begin;
-        while begin < batch.num_rows() && left > 0 {
-            let count = at_once.min(batch.num_rows() - begin).min(left);
-            part.push(batch.slice(begin, count));
-            begin += count;
-            left -= count;
-        }
-    }
-    part
-}
-
-/// How many rows are written at once: as JSON each repeats the names of the
-/// columns, which may be long.
-fn rows_at_once(schema: &SchemaRef) -> usize {
-    let names: usize = schema.fields().iter().map(|field| field.name().len() + 16).sum();
-    size(BATCH_BYTES.checked_div(names as u64).unwrap_or(MOST_ROWS).clamp(1, MOST_ROWS))
 }
 
 /// How many rows of the group are decoded at once. Values that are repeated
@@ -262,45 +231,7 @@ impl AsyncFileReader for StoredObject {
 
 #[cfg(test)]
 mod tests {
-    use datafusion::arrow::array::{ArrayRef, AsArray, Int64Array};
-    use datafusion::arrow::datatypes::Int64Type;
-    use futures::TryStreamExt;
-
     use super::*;
-
-    fn batch(numbers: Range<i64>) -> RecordBatch {
-        let column: ArrayRef = Arc::new(Int64Array::from_iter_values(numbers));
-        RecordBatch::try_from_iter([("n", column)]).expect("batch")
-    }
-
-    #[tokio::test]
-    async fn rows_in_memory_are_read_in_parts() {
-        let read = async |offset, limit| {
-            let batches = vec![batch(0..5000), batch(5000..5003)];
-            let table = Table::of(batches[0].schema(), batches);
-            assert_eq!(table.rows(), 5003);
-            let batches: Vec<RecordBatch> =
-                table.read(offset, limit).expect("rows").try_collect().await.expect("rows");
-            assert!(batches.iter().all(|batch| batch.num_rows() <= 4096));
-            let values =
-                batches.iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values());
-            values.copied().collect::<Vec<i64>>()
-        };
-        assert_eq!(read(0, None).await, (0..5003).collect::<Vec<_>>());
-        assert_eq!(read(4998, Some(4)).await, [4998, 4999, 5000, 5001]);
-        assert_eq!(read(5002, Some(9)).await, [5002]);
-        assert_eq!(read(5003, None).await, [0_i64; 0]);
-        assert_eq!(read(0, Some(0)).await, [0_i64; 0]);
-    }
-
-    #[test]
-    fn long_names_make_for_few_rows_at_once() {
-        use datafusion::arrow::datatypes::{DataType, Field, Schema};
-        let named = |name: &str| Arc::new(Schema::new(vec![Field::new(name, DataType::Int64, true)]));
-        assert_eq!(rows_at_once(&named("n")), 4096);
-        assert!(rows_at_once(&named(&"n".repeat(1 << 20))) <= 8);
-        assert_eq!(rows_at_once(&Arc::new(Schema::empty())), 4096);
-    }
 
     #[tokio::test]
     async fn what_is_no_parquet_is_refused() {

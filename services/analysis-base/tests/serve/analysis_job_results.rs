@@ -7,8 +7,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use datafusion::arrow::ipc::CompressionType;
 use datafusion::arrow::ipc::reader::FileReader;
-use datafusion::arrow::ipc::writer::FileWriter;
+use datafusion::arrow::ipc::writer::{FileWriter, IpcWriteOptions};
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Value, json};
@@ -45,6 +46,24 @@ fn arrow() -> Vec<u8> {
     writer.write(&batch()).expect("rows");
     writer.finish().expect("end");
     drop(writer);
+    bytes
+}
+
+/// An Arrow file of a few hundred bytes that says that it has more of them than any memory.
+fn endless_arrow() -> Vec<u8> {
+    let numbers: ArrayRef = Arc::new(Int64Array::from(vec![7; 4096]));
+    let batch = RecordBatch::try_from_iter([("a", numbers)]).expect("batch");
+    let options = IpcWriteOptions::default()
+        .try_with_compression(Some(CompressionType::LZ4_FRAME))
+        .expect("compression");
+    let mut bytes = Vec::new();
+    let mut writer = FileWriter::try_new_with_options(&mut bytes, &batch.schema(), options).expect("writer");
+    writer.write(&batch).expect("rows");
+    writer.finish().expect("end");
+    drop(writer);
+    // Before the data, which begin with the magic number of LZ4, is their length.
+    let data = bytes.windows(4).position(|four| four == [0x04, 0x22, 0x4d, 0x18]).expect("data");
+    bytes[data - 8..data].copy_from_slice(&(1_i64 << 50).to_le_bytes());
     bytes
 }
 
@@ -151,6 +170,25 @@ async fn a_result_that_cannot_be_read_is_given_as_it_is_stored() {
     assert_eq!(accepted(&server, path, "text/csv").await.text(), "a,b\n1,2\n3\n");
     let page = server.get("/v1/analysis-jobs/empty/result").await.json();
     assert_eq!((&page["rows"], &page["columns"], &page["total"]), (&json!([]), &json!([]), &json!(0)));
+}
+
+#[tokio::test]
+async fn what_is_in_a_config_map_cannot_end_the_service() {
+    let api_server = ApiServer::start().await;
+    add_result(&api_server, "endless", "arrow", "result.arrow", &endless_arrow());
+    add_result(&api_server, "text", "parquet", "result.parquet", b"no Parquet");
+    let server = showing(&api_server);
+    let pid = server.pid();
+    for name in ["endless", "text"] {
+        let path = format!("/v1/analysis-jobs/{name}/result");
+        for media_type in ["application/json", "text/csv"] {
+            let detail = accepted(&server, &path, media_type).await.problem(422);
+            assert!(detail.starts_with("The result cannot be read: "), "{detail}");
+        }
+    }
+    let stored = accepted(&server, "/v1/analysis-jobs/endless/result", "application/vnd.apache.arrow.file");
+    assert_eq!(stored.await.body, endless_arrow());
+    assert!(std::path::Path::new(&format!("/proc/{pid}/status")).exists());
 }
 
 #[tokio::test]

@@ -1,95 +1,125 @@
-//! A result that is in memory, as a table.
+//! A result in a ConfigMap, as a table.
+//!
+//! Whoever may write to the ConfigMap may have put anything into it, such as a
+//! few bytes that say that they are a petabyte. So it is read as an upload is:
+//! by a process of its own, which leaves it as this program stores its results.
 
-use std::io::Cursor;
+use std::collections::BTreeMap;
+use std::time::Duration;
 
+use axum::http::StatusCode;
 use bytes::Bytes;
-use crds::analysis::{OutputFormat, SourceFormat};
-use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::arrow::error::ArrowError;
-use datafusion::arrow::ipc::reader::FileReader;
+use crds::analysis::{AnalysisSpecification, FailureReason, OutputFormat, RunSummary, Source, SourceFormat};
+use crds::reference::ConfigMapKey;
+use service_kit::Problem;
 
+use crate::failure::Size;
+use crate::serve::analyses::parquet_output;
+use crate::serve::child::{ChildError, Ended, Workspace};
+use crate::serve::datasets::look;
 use crate::serve::error::ServeError;
+use crate::serve::state::{Patience, Service};
 use crate::serve::table::{Table, TableError};
-use crate::source::read_whole;
+
+/// What the process calls the result.
+const NAME: &str = "result";
+/// A ConfigMap has at most 1 MiB. What becomes much larger is not held in memory.
+const MOST_BYTES: u64 = 4 << 20;
+/// When what may pass may have passed.
+const SOON: Duration = Duration::from_secs(5);
 
 /// The result in `file`. CSV and JSON lines say nothing of types: the columns
 /// get those that all of their values suggest.
 ///
 /// # Errors
-/// If it is not of the format.
+/// 422, if it is not of the format, or becomes too large; 503, if a client would
+/// wait for long.
 pub(super) async fn table(
-    file: &'static str,
+    service: &Service,
+    file: &str,
     format: OutputFormat,
     bytes: Bytes,
 ) -> Result<Table, ServeError> {
-    let format = match format {
-        OutputFormat::Parquet => return Ok(Table::in_memory(bytes).await?),
-        OutputFormat::Arrow => None,
-        OutputFormat::Csv => Some(SourceFormat::Csv),
-        OutputFormat::JsonLines => Some(SourceFormat::JsonLines),
+    if format == OutputFormat::JsonLines && bytes.trim_ascii().is_empty() {
+        return Ok(Table::empty());
+    }
+    let workspace = service.launcher.workspace()?;
+    workspace.add_key(NAME, file, &bytes).await?;
+    match look(service, &workspace, &specification(file, format), Patience::Client).await? {
+        Ended::Succeeded(_) => rewritten(&workspace).await,
+        Ended::Stopped(()) => Err(unreadable("this takes longer than a minute").into()),
+        Ended::Failed(reason, summary) => Err(failed(service, reason, &summary)),
+    }
+}
+
+fn specification(file: &str, format: OutputFormat) -> AnalysisSpecification {
+    let source = Source {
+        name: NAME.to_owned(),
+        format: Some(match format {
+            OutputFormat::Csv => SourceFormat::Csv,
+            OutputFormat::JsonLines => SourceFormat::JsonLines,
+            OutputFormat::Parquet => SourceFormat::Parquet,
+            OutputFormat::Arrow => SourceFormat::Arrow,
+        }),
+        csv: None,
+        json_lines: None,
+        columns: Vec::new(),
+        inline: None,
+        config_map: Some(ConfigMapKey { name: NAME.to_owned(), key: file.to_owned() }),
+        persistent_volume_claim: None,
+        uri: None,
+        dataset: None,
     };
-    // It computes for a while, and a panic ends nothing but this.
-    let read = tokio::task::spawn_blocking(move || match format {
-        Some(format) => read_whole(format, file, bytes.to_vec()).map_err(|error| error.to_string()),
-        None => read_arrow(bytes).map_err(|error| error.to_string()),
-    });
-    let (schema, batches) = read.await?.map_err(|problem| {
-        TableError::Format(format!(
-            "The result cannot be read: {} It is given as it is in the format in which it is stored.",
-            sentence(&problem)
-        ))
-    })?;
-    Ok(Table::of(schema, batches))
-}
-
-fn read_arrow(bytes: Bytes) -> Result<(SchemaRef, Vec<RecordBatch>), ArrowError> {
-    let reader = FileReader::try_new(Cursor::new(bytes), None)?;
-    let schema = reader.schema();
-    Ok((schema, reader.collect::<Result<_, _>>()?))
-}
-
-fn sentence(problem: &str) -> String {
-    if problem.ends_with('.') { problem.to_owned() } else { format!("{problem}.") }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use datafusion::arrow::array::{ArrayRef, Int64Array, StringArray};
-
-    use super::*;
-    use crate::output::Encoder;
-
-    fn written(format: OutputFormat) -> Bytes {
-        let numbers: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), None]));
-        let texts: ArrayRef = Arc::new(StringArray::from(vec!["x", "y"]));
-        let batch = RecordBatch::try_from_iter_with_nullable([("a", numbers, true), ("b", texts, true)]);
-        let batch = batch.expect("batch");
-        let mut encoder = Encoder::new(&batch.schema(), format).expect("encoder");
-        let mut bytes = encoder.write(&batch).expect("rows").to_vec();
-        bytes.extend(encoder.finish().expect("end"));
-        bytes.into()
+    AnalysisSpecification {
+        sources: vec![source],
+        sql: Some(format!("SELECT * FROM \"{NAME}\"")),
+        profile: None,
+        charts: Vec::new(),
+        output: Some(parquet_output()),
+        platforms: BTreeMap::new(),
+        idempotency_key: None,
     }
+}
 
-    #[tokio::test]
-    async fn what_was_written_is_read_in_every_format() {
-        for format in [OutputFormat::Csv, OutputFormat::JsonLines, OutputFormat::Parquet, OutputFormat::Arrow]
-        {
-            let table = table(format.file_name(), format, written(format)).await.expect("table");
-            assert_eq!(table.rows(), 2, "{format:?}");
-            let names: Vec<&String> = table.schema().fields().iter().map(|field| field.name()).collect();
-            assert_eq!(names, ["a", "b"], "{format:?}");
-            assert!(table.schema().field(0).data_type().is_integer(), "{format:?}");
+async fn rewritten(workspace: &Workspace) -> Result<Table, ServeError> {
+    let path = workspace.output(OutputFormat::Parquet.file_name());
+    let failed = |source| ChildError::Workspace { folder: path.clone(), source };
+    let size = tokio::fs::metadata(&path).await.map_err(failed)?.len();
+    if size > MOST_BYTES {
+        let problem = format!("it becomes larger than {}", Size(MOST_BYTES));
+        return Err(unreadable(&problem).into());
+    }
+    let bytes = tokio::fs::read(&path).await.map_err(failed)?;
+    Ok(Table::in_memory(bytes.into()).await?)
+}
+
+fn failed(service: &Service, reason: FailureReason, summary: &RunSummary) -> ServeError {
+    use FailureReason::{Aborted, DiskExhausted, InternalError, MemoryExhausted, OutputTooLarge};
+    match reason {
+        InternalError => Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "Internal error",
+            summary.message.clone(),
+        )
+        .into(),
+        reason if reason.is_retryable() => {
+            Problem::unavailable("The result cannot be read at present. Ask again.", SOON).into()
         }
-    }
-
-    #[tokio::test]
-    async fn what_is_of_another_format_is_refused() {
-        for format in [OutputFormat::JsonLines, OutputFormat::Parquet, OutputFormat::Arrow] {
-            let refused = table("result", format, written(OutputFormat::Csv)).await;
-            assert!(refused.is_err(), "{format:?}");
+        Aborted | MemoryExhausted | DiskExhausted | OutputTooLarge => {
+            let memory = Size(service.shares.analysis.memory_bytes);
+            unreadable(&format!(
+                "it is damaged, or needs more than the {memory} of memory that there are for it"
+            ))
+            .into()
         }
+        _ => unreadable(&summary.message).into(),
     }
+}
+
+fn unreadable(problem: &str) -> TableError {
+    TableError::Format(format!(
+        "The result cannot be read: {}. It is given as it is in the format in which it is stored.",
+        problem.trim_end_matches('.')
+    ))
 }

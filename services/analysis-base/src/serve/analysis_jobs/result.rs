@@ -106,15 +106,15 @@ async fn converted(
 ) -> Result<Response, ServeError> {
     if format == Format::Page {
         let (offset, limit) = part.page()?;
+        let table = content::table(service, stored.file_name(), stored, bytes).await?;
         let turn = service.turns.pages.soon().await?;
-        let table = content::table(stored.file_name(), stored, bytes).await?;
         let (rows, _) = rows::page_of(table, offset, limit).await?;
         drop(turn);
         return Ok((ALWAYS, Json(rows)).into_response());
     }
     let (offset, limit) = part.rows(format)?;
+    let table = content::table(service, stored.file_name(), stored, bytes).await?;
     let turn = service.turns.streams.soon().await?;
-    let table = content::table(stored.file_name(), stored, bytes).await?;
     let writer = writer(&table, format)?;
     Ok(file(name, format, rows::body(table.read(offset, limit)?, writer, turn)))
 }

@@ -40,20 +40,7 @@ pub async fn inspect(
 ) -> Result<Vec<ColumnDescription>, ServeError> {
     let workspace = service.launcher.workspace()?;
     let specification = specification(service, id, format, options);
-    let turn = service.turns.inspections.with(patience).await?;
-    let mut ended = look(service, &workspace, &specification, &service.shares.inspection).await?;
-    drop(turn);
-    let is_too_small = |reason: &FailureReason| {
-        use FailureReason::{DiskExhausted, MemoryExhausted, OutputTooLarge};
-        matches!(reason, MemoryExhausted | DiskExhausted | OutputTooLarge)
-    };
-    if matches!(&ended, Ended::Failed(reason, _) if is_too_small(reason)) {
-        // Large row groups and values of Parquet need as much as an analysis has.
-        let turn = service.turns.analyses.with(patience).await?;
-        ended = look(service, &workspace, &specification, &service.shares.analysis).await?;
-        drop(turn);
-    }
-    match ended {
+    match look(service, &workspace, &specification, patience).await? {
         Ended::Succeeded(_) => keep(service, id, &workspace).await,
         Ended::Stopped(()) => {
             Err(unreadable("Their beginning was not read within a minute.", "DeadlineExceeded").into())
@@ -62,13 +49,43 @@ pub async fn inspect(
     }
 }
 
-async fn look(
+/// Lets a process read what was sent: in little memory, which does not wait for
+/// the analyses, and if that is not enough, in as much as one of them has.
+///
+/// # Errors
+/// If the process cannot be started; 503, if a client would wait for long.
+pub async fn look(
+    service: &Service,
+    workspace: &Workspace,
+    specification: &AnalysisSpecification,
+    patience: Patience,
+) -> Result<Ended<()>, ServeError> {
+    let turn = service.turns.inspections.with(patience).await?;
+    let ended = run(service, workspace, specification, &service.shares.inspection).await?;
+    drop(turn);
+    if !matches!(&ended, Ended::Failed(reason, _) if is_too_small(*reason)) {
+        return Ok(ended);
+    }
+    // Large row groups and values of Parquet need as much as an analysis has.
+    let turn = service.turns.analyses.with(patience).await?;
+    let ended = run(service, workspace, specification, &service.shares.analysis).await?;
+    drop(turn);
+    Ok(ended)
+}
+
+async fn run(
     service: &Service,
     workspace: &Workspace,
     specification: &AnalysisSpecification,
     share: &Share,
 ) -> Result<Ended<()>, ServeError> {
     Ok(service.launcher.run(workspace, specification, share, tokio::time::sleep(LIMIT)).await?)
+}
+
+/// Whether more memory or room may help.
+const fn is_too_small(reason: FailureReason) -> bool {
+    use FailureReason::{DiskExhausted, MemoryExhausted, OutputTooLarge};
+    matches!(reason, MemoryExhausted | DiskExhausted | OutputTooLarge)
 }
 
 async fn keep(
