@@ -13,6 +13,7 @@ use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::basic::{Compression, ZstdLevel};
 use datafusion::parquet::file::properties::WriterProperties;
 
+use super::weight::RowBytes;
 use super::{OutputError, Portable};
 
 /// A Parquet row group is closed at this size, since it is held in memory until then.
@@ -26,6 +27,7 @@ pub struct Encoder {
     portable: Portable,
     writer: Writer,
     buffer: Buffer,
+    row_bytes: RowBytes,
 }
 
 enum Writer {
@@ -50,7 +52,7 @@ impl Encoder {
         let portable = Portable::new(schema, format);
         let buffer = Buffer::default();
         let writer = Writer::new(portable.schema(), format, buffer.clone())?;
-        Ok(Self { format, portable, writer, buffer })
+        Ok(Self { format, portable, writer, buffer, row_bytes: RowBytes::default() })
     }
 
     /// Adds rows, and gives the bytes that are ready.
@@ -65,6 +67,7 @@ impl Encoder {
             Writer::JsonLines(writer) => writer.write(&batch).map_err(failed)?,
             Writer::Arrow(writer) => writer.write(&batch).map_err(failed)?,
             Writer::Parquet(writer) => {
+                self.row_bytes.add(&batch);
                 writer.write(&batch).map_err(failed_parquet)?;
                 if writer.in_progress_size() >= ROW_GROUP_BYTES || writer.memory_size() >= 3 * ROW_GROUP_BYTES
                 {
@@ -88,7 +91,8 @@ impl Encoder {
             }
             Writer::JsonLines(mut writer) => writer.finish().map_err(failed)?,
             Writer::Arrow(mut writer) => writer.finish().map_err(failed)?,
-            Writer::Parquet(writer) => {
+            Writer::Parquet(mut writer) => {
+                writer.append_key_value_metadata(self.row_bytes.entry());
                 writer.close().map_err(failed_parquet)?;
             }
         }

@@ -20,19 +20,21 @@ use futures::{FutureExt, StreamExt, stream};
 use object_store::{OBJECT_STORE_COALESCE_DEFAULT, coalesce_ranges};
 use service_kit::objects::{ObjectError, Objects};
 
+use crate::output::row_bytes;
+
 /// Most rows that are decoded at once.
 const MOST_ROWS: u64 = 4096;
 /// Rows that are decoded at once have about this size at most.
 const BATCH_BYTES: u64 = 8 << 20;
-/// A single value may be this large.
-const VALUE_BYTES: u64 = 16 << 20;
+/// A single row may be this large.
+const ROW_BYTES: u64 = 16 << 20;
 
 /// Why a stored result cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum TableError {
-    /// It has values that the memory of the server is too small for.
+    /// It has rows that the memory of the server is too small for.
     #[error(
-        "The result has values that are too large to be converted. Ask for it as \
+        "The result has rows that are too large to be converted. Ask for it as \
          application/vnd.apache.parquet, in which it is stored."
     )]
     TooLarge,
@@ -111,14 +113,16 @@ impl Table {
     /// The rows from `offset`, at most `limit` of them.
     ///
     /// # Errors
-    /// If a value is too large for the memory of a server.
+    /// If a row is too large for the memory of a server.
     pub fn read(self, offset: u64, limit: Option<u64>) -> Result<Rows, TableError> {
         let Content::Parquet { object, metadata } = self.0 else { return Ok(stream::empty().boxed()) };
-        let parquet = Arc::clone(metadata.metadata());
-        if has_large_values(&parquet) {
+        let parquet = metadata.metadata();
+        let bytes_of_a_row =
+            row_bytes(parquet.file_metadata()).unwrap_or_else(|| average_row_bytes(parquet.row_groups()));
+        if bytes_of_a_row > ROW_BYTES {
             return Err(TableError::TooLarge);
         }
-        let rows = parquet.row_groups().iter().map(batch_rows).min().unwrap_or(MOST_ROWS);
+        let rows = BATCH_BYTES.checked_div(bytes_of_a_row).unwrap_or(MOST_ROWS).clamp(1, MOST_ROWS);
         let mut builder = ParquetRecordBatchStreamBuilder::new_with_metadata(object, metadata)
             .with_batch_size(size(rows))
             .with_offset(size(offset));
@@ -129,34 +133,18 @@ impl Table {
     }
 }
 
-/// How many rows of the group are decoded at once. Values that are repeated
-/// are stored once, so that the file says nothing of their size.
-fn batch_rows(group: &RowGroupMetaData) -> u64 {
-    let decoded: u64 = group
-        .columns()
-        .iter()
-        .map(|column| {
+/// What a row takes in the group whose rows take most. Only for files that do
+/// not say themselves what a row takes, as those of earlier versions.
+fn average_row_bytes(groups: &[RowGroupMetaData]) -> u64 {
+    let of_group = |group: &RowGroupMetaData| {
+        let columns = group.columns().iter().map(|column| {
             unsigned(column.uncompressed_size())
                 + unsigned(column.unencoded_byte_array_data_bytes().unwrap_or_default())
                 + 16 * unsigned(column.num_values())
-        })
-        .sum();
-    let bytes_of_a_row = decoded.checked_div(unsigned(group.num_rows())).unwrap_or_default();
-    BATCH_BYTES.checked_div(bytes_of_a_row).unwrap_or(MOST_ROWS).clamp(16, MOST_ROWS)
-}
-
-/// Whether a page is that large though most of its values are stored: one of
-/// them is large then.
-fn has_large_values(metadata: &ParquetMetaData) -> bool {
-    let Some(pages) = metadata.offset_index() else { return false };
-    metadata.row_groups().iter().zip(pages).any(|(group, pages)| {
-        group.columns().iter().zip(pages).any(|(column, pages)| {
-            unsigned(column.uncompressed_size()) > VALUE_BYTES
-                && pages
-                    .unencoded_byte_array_data_bytes()
-                    .is_some_and(|pages| pages.iter().any(|bytes| unsigned(*bytes) > VALUE_BYTES))
-        })
-    })
+        });
+        columns.sum::<u64>().checked_div(unsigned(group.num_rows())).unwrap_or_default()
+    };
+    groups.iter().map(of_group).max().unwrap_or_default()
 }
 
 fn unsigned(number: i64) -> u64 {
@@ -231,7 +219,87 @@ impl AsyncFileReader for StoredObject {
 
 #[cfg(test)]
 mod tests {
+    use crds::analysis::OutputFormat;
+    use datafusion::arrow::array::{
+        Array, ArrayRef, AsArray, Int64Array, Int64Builder, ListBuilder, StringArray,
+    };
+    use datafusion::arrow::datatypes::Int64Type;
+    use futures::TryStreamExt;
+
     use super::*;
+    use crate::output::Encoder;
+
+    fn batch(name: &str, column: ArrayRef) -> RecordBatch {
+        RecordBatch::try_from_iter_with_nullable([(name, column, true)]).expect("batch")
+    }
+
+    fn numbers(numbers: Range<i64>) -> ArrayRef {
+        Arc::new(Int64Array::from_iter_values(numbers))
+    }
+
+    /// The rows as an analysis stores them.
+    async fn stored(batch: &RecordBatch) -> Table {
+        let mut encoder = Encoder::new(&batch.schema(), OutputFormat::Parquet).expect("encoder");
+        let mut bytes = encoder.write(batch).expect("rows").to_vec();
+        bytes.extend(encoder.finish().expect("end"));
+        Table::in_memory(bytes.into()).await.expect("table")
+    }
+
+    async fn read(batch: &RecordBatch, offset: u64, limit: Option<u64>) -> Vec<RecordBatch> {
+        let rows = stored(batch).await.read(offset, limit).expect("rows");
+        rows.try_collect().await.expect("rows")
+    }
+
+    #[tokio::test]
+    async fn rows_are_read_in_parts() {
+        let all = batch("n", numbers(0..5003));
+        assert_eq!(stored(&all).await.rows(), 5003);
+        let read = async |offset, limit| {
+            let batches = read(&all, offset, limit).await;
+            assert!(batches.iter().all(|batch| batch.num_rows() <= 4096));
+            let values =
+                batches.iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values());
+            values.copied().collect::<Vec<i64>>()
+        };
+        assert_eq!(read(0, None).await, (0..5003).collect::<Vec<_>>());
+        assert_eq!(read(4998, Some(4)).await, [4998, 4999, 5000, 5001]);
+        assert_eq!(read(5002, Some(9)).await, [5002]);
+        assert_eq!(read(5003, None).await, [0_i64; 0]);
+        assert_eq!(read(0, Some(0)).await, [0_i64; 0]);
+    }
+
+    #[tokio::test]
+    async fn large_rows_are_read_few_at_a_time() {
+        let long_name = "n".repeat(1 << 20);
+        let mut skewed = vec![String::new(); 1000];
+        skewed.extend(vec!["x".repeat(5 << 20); 3]);
+        for all in [
+            batch("t", Arc::new(StringArray::from(vec!["x".repeat(5 << 20); 4]))),
+            batch("t", Arc::new(StringArray::from(skewed))),
+            batch(&long_name, numbers(0..100)),
+        ] {
+            let batches = read(&all, 0, None).await;
+            assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), all.num_rows());
+            for batch in batches {
+                let name = batch.schema().field(0).name().len();
+                let bytes = batch.num_rows() * name
+                    + batch.column(0).to_data().get_slice_memory_size().expect("size");
+                assert!(bytes <= 12 << 20, "{} rows have {bytes} bytes", batch.num_rows());
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_row_of_many_values_is_too_large() {
+        let mut lists = ListBuilder::new(Int64Builder::new());
+        lists.values().append_slice(&vec![7; 1_000_000]);
+        lists.append(true);
+        // Of a column with one value, the file has next to nothing.
+        let table = stored(&batch("l", Arc::new(lists.finish()))).await;
+        assert!(matches!(table.read(0, Some(1)), Err(TableError::TooLarge)));
+        let text: ArrayRef = Arc::new(StringArray::from(vec!["x".repeat(17 << 20)]));
+        assert!(matches!(stored(&batch("t", text)).await.read(0, None), Err(TableError::TooLarge)));
+    }
 
     #[tokio::test]
     async fn what_is_no_parquet_is_refused() {

@@ -121,10 +121,45 @@ async fn a_large_result_is_given_as_a_whole() {
     // A page ends when it is large enough.
     let page = server.get(&format!("{path}?limit=10000")).await;
     assert!(page.body.len() < 24 << 20);
+    needs_little_memory(&server);
+}
+
+/// What the server itself had in memory at most.
+fn needs_little_memory(server: &Server) {
     let memory = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("status");
     let resident = memory.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("memory");
     let kibibytes: u64 = resident.trim().trim_end_matches(" kB").parse().expect("number");
     assert!(kibibytes < 200 << 10, "{resident}");
+}
+
+#[tokio::test]
+async fn large_rows_are_read_one_by_one() {
+    let server = Server::start();
+    // Small ones before them, so that a row is small on average.
+    let sql = "SELECT repeat('x', CASE WHEN value > 5000 THEN 10000000 ELSE 1 END) AS a \
+               FROM generate_series(1, 5012)";
+    let address = run(&server, &query(sql)).await;
+    let path = format!("{address}/result");
+    let page = server.get(&format!("{path}?offset=5000&limit=12")).await.json();
+    assert_eq!(page["rows"].as_array().map(Vec::len), Some(1));
+    let csv = accepted(&server, &path, "text/csv").await;
+    assert_eq!(csv.body.len(), 2 + 5000 * 2 + 12 * 10_000_001);
+    needs_little_memory(&server);
+}
+
+#[tokio::test]
+async fn a_row_that_is_too_large_is_given_as_it_is_stored() {
+    let server = Server::start();
+    let answer = server.post("/v1/analyses", &query("SELECT range(0, 1000000) AS numbers")).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.json().get("result"), None::<&Value>);
+    let path = format!("{}/result", answer.header("content-location"));
+    for media_type in ["application/json", "text/csv"] {
+        let detail = accepted(&server, &path, media_type).await.problem(422);
+        assert!(detail.contains("application/vnd.apache.parquet"), "{detail}");
+    }
+    assert_eq!(accepted(&server, &path, "application/vnd.apache.parquet").await.status, 200);
+    needs_little_memory(&server);
 }
 
 #[tokio::test]
