@@ -142,6 +142,25 @@ async fn the_same_request_runs_once() {
 }
 
 #[tokio::test]
+async fn what_is_accepted_is_found_even_if_its_result_cannot_be_read() {
+    let server = Server::start();
+    let send = || {
+        Answer::of(
+            server.post_request("/v1/analyses", &query("SELECT a FROM t")).header("idempotency-key", "k"),
+        )
+    };
+    let address = send().await.header("content-location");
+    let id = address.rsplit('/').next().expect("id");
+    std::fs::remove_dir_all(server.objects(&format!("analyses/{id}"))).expect("its objects");
+    let again = send().await;
+    assert_eq!((again.status, again.header("location")), (202, address.clone()), "{}", again.text());
+    assert_eq!(again.json()["status"], "succeeded");
+    assert_eq!(again.header("retry-after"), "1");
+    // Who asks for the analysis itself is told that it is not all there.
+    server.get(&address).await.problem(500);
+}
+
+#[tokio::test]
 async fn an_analysis_has_a_deadline() {
     let server = Server::start();
     let mut analysis = endless();

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use axum::http::{Extensions, HeaderValue, StatusCode, header};
+use axum::http::{Extensions, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use service_kit::Problem;
 use service_kit::extract::Json;
 use service_kit::limits::Deadline;
+use service_kit::problem::chain;
 use tokio::time::Instant;
 
 use super::model::{Analysis, AnalysisRecord, ResultRows, Status, address};
@@ -73,33 +74,55 @@ async fn first_rows(service: &Service, table: &str) -> Result<Option<ResultRows>
     match rows::page(service, table, 0, FIRST_ROWS).await {
         Ok(rows) => Ok(Some(rows)),
         Err(ServeError::Table(error @ (TableError::TooLarge | TableError::Format(_)))) => {
-            tracing::warn!(error = %service_kit::problem::chain(&error), "The rows of a result cannot be shown.");
+            tracing::warn!(error = %chain(&error), "The rows of a result cannot be shown.");
             Ok(None)
         }
         Err(error) => Err(error),
     }
 }
 
-/// The answer to who waits for an analysis.
+/// The answer to who waits for an analysis. That its result cannot be read at
+/// present is none: who has asked for it would ask for another one.
 ///
 /// # Errors
 /// If it has failed or was cancelled.
-pub async fn outcome(service: &Service, record: AnalysisRecord) -> Result<Response, ServeError> {
-    let location = HeaderValue::try_from(address(&record.id)).ok();
-    let status = match record.status {
-        Status::Failed | Status::Cancelled => return Err(no_result(&record).into()),
-        Status::Succeeded => StatusCode::OK,
-        Status::Queued | Status::Running => StatusCode::ACCEPTED,
-    };
-    let mut response = (status, Json(whole(service, record).await?)).into_response();
+pub async fn outcome(service: &Service, record: AnalysisRecord) -> Result<Response, Problem> {
+    match record.status {
+        Status::Failed | Status::Cancelled => Err(no_result(&record)),
+        Status::Queued | Status::Running => Ok(look_later(Analysis::whole(record, None))),
+        Status::Succeeded => Ok(match whole(service, record.clone()).await {
+            Ok(analysis) => located(StatusCode::OK, header::CONTENT_LOCATION, analysis),
+            Err(error) => {
+                let analysis = &record.id;
+                tracing::warn!(error = %chain(&error), analysis, "The result of an analysis cannot be read.");
+                look_later(Analysis::whole(record, None))
+            }
+        }),
+    }
+}
+
+/// The answer to who has asked for an analysis that is accepted, and cannot be
+/// looked up.
+#[must_use]
+pub fn accepted(id: &str, error: &ServeError) -> Response {
+    tracing::warn!(error = %chain(error), analysis = id, "An accepted analysis cannot be looked up.");
+    look_later(Analysis::accepted(id))
+}
+
+/// Where the analysis is, and when it may be worth looking.
+fn look_later(analysis: Analysis) -> Response {
+    let mut response = located(StatusCode::ACCEPTED, header::LOCATION, analysis);
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(SOON.as_secs()));
+    response
+}
+
+fn located(status: StatusCode, name: HeaderName, analysis: Analysis) -> Response {
+    let location = HeaderValue::try_from(address(&analysis.id)).ok();
+    let mut response = (status, Json(analysis)).into_response();
     if let Some(location) = location {
-        let name = if status == StatusCode::ACCEPTED { header::LOCATION } else { header::CONTENT_LOCATION };
         response.headers_mut().insert(name, location);
     }
-    if status == StatusCode::ACCEPTED {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(SOON.as_secs()));
-    }
-    Ok(response)
+    response
 }
 
 /// Why an analysis has no result.

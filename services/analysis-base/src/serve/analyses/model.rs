@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use super::request::AnalysisRequest;
 use crate::serve::schema::ColumnDescription;
@@ -244,6 +245,30 @@ impl Analysis {
         }
     }
 
+    /// As it is shown while nothing but its id is known.
+    #[must_use]
+    pub fn accepted(id: &str) -> Self {
+        let message = "The analysis was accepted. How far it is cannot be looked up at present.";
+        Self {
+            id: id.to_owned(),
+            status: Status::Queued,
+            reason: None,
+            message: Some(message.to_owned()),
+            created_at: accepted_at(id).unwrap_or_else(Timestamp::now),
+            started_at: None,
+            finished_at: None,
+            expires_at: None,
+            rows_read: None,
+            bytes_read: None,
+            rows_written: None,
+            peak_memory_bytes: None,
+            duration_milliseconds: None,
+            request: None,
+            result: None,
+            charts: Vec::new(),
+        }
+    }
+
     /// As it is shown by itself; `result` is the beginning of its result.
     #[must_use]
     pub fn whole(record: AnalysisRecord, result: Option<ResultRows>) -> Self {
@@ -258,6 +283,12 @@ impl Analysis {
             .collect();
         Self { request: Some(request), result, charts, ..Self::brief(record) }
     }
+}
+
+/// When an analysis was accepted: the beginning of its id is the time.
+fn accepted_at(id: &str) -> Option<Timestamp> {
+    let (seconds, nanoseconds) = Uuid::parse_str(id).ok()?.get_timestamp()?.to_unix();
+    Timestamp::new(i64::try_from(seconds).ok()?, i32::try_from(nanoseconds).ok()?).ok()
 }
 
 /// Where an analysis is.
@@ -277,5 +308,12 @@ mod tests {
             assert_eq!(Status::parse(status.as_str()), Some(status));
         }
         assert_eq!(Status::parse("Queued"), None);
+    }
+
+    #[test]
+    fn what_is_accepted_says_when() {
+        let analysis = Analysis::accepted("019a4d2e-7b1c-7c3a-9a54-3f2f6f0f6b1e");
+        assert_eq!(analysis.created_at.as_millisecond(), 0x019a_4d2e_7b1c);
+        assert_eq!(analysis.status, Status::Queued);
     }
 }

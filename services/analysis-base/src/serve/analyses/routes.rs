@@ -67,7 +67,7 @@ const AFTER_ALL: &str = "g";
     responses(
         (status = 200, description = "It has ended well; the first 100 rows are in `result`", body = Analysis,
             headers(("Content-Location" = String, description = "Address of the analysis"))),
-        (status = 202, description = "It has not ended in time", body = Analysis,
+        (status = 202, description = "It has not ended in time, or cannot be looked up at present", body = Analysis,
             headers(
                 ("Location" = String, description = "Address of the analysis"),
                 ("Retry-After" = u32, description = "When it may be worth asking again, in seconds")
@@ -102,10 +102,15 @@ pub(crate) async fn create(
     let preference = Preference::of(&headers);
     request.check(service.bounds().allow_private_sources)?;
     let id = begin(&service, &headers, &extensions, request).await?;
-    let record = answer::wait(&service, &id, at_most(preference.wait(), &extensions)).await?;
-    let mut response = match answer::outcome(&service, record).await {
-        Ok(response) => response,
-        Err(error) => error.into_response(),
+    // From here on it runs, so that every answer says where it is: otherwise it
+    // would be asked for once more.
+    let mut response = match answer::wait(&service, &id, at_most(preference.wait(), &extensions)).await {
+        Ok(record) => match answer::outcome(&service, record).await {
+            Ok(response) => response,
+            Err(problem) => problem.into_response(),
+        },
+        Err(error @ ServeError::Problem(_)) => error.into_response(),
+        Err(error) => answer::accepted(&id, &error),
     };
     if let Some(applied) = preference.applied() {
         response.headers_mut().insert(PREFERENCE_APPLIED, applied);

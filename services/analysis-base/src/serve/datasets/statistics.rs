@@ -76,7 +76,7 @@ pub(crate) async fn get(
     let wait = at_most(Preference::of(&headers).wait(), &extensions);
     let analysis = analyses::wait(&service, &analysis, wait).await?;
     if !analysis.status.is_ended() {
-        return outcome(&service, analysis).await;
+        return Ok(outcome(&service, analysis).await?);
     }
     let Some(result) = &analysis.result else { return Err(no_result(&analysis).into()) };
     let rows = rows::whole(&service, &result.table()).await?;
