@@ -75,6 +75,16 @@ impl ServeError {
                 | Self::Object(ObjectError::Full { .. })
         )
     }
+
+    /// The same, but for what is too large to be given here: that says what to
+    /// ask for instead.
+    #[must_use]
+    pub fn instead(self, advice: impl FnOnce() -> String) -> Self {
+        match self {
+            Self::Table(TableError::TooLarge) => Problem::unprocessable(advice()).into(),
+            other => other,
+        }
+    }
 }
 
 impl From<Problem> for ServeError {

@@ -104,19 +104,28 @@ async fn converted(
     format: Format,
     part: &Part,
 ) -> Result<Response, ServeError> {
+    let as_stored = || {
+        let media_type = Format::Engine(stored).media_type();
+        format!(
+            "The result has rows that are too large to be converted. Ask for it as {media_type}, in which it is \
+             stored."
+        )
+    };
     if format == Format::Page {
         let (offset, limit) = part.page()?;
         let table = content::table(service, stored.file_name(), stored, bytes).await?;
         let turn = service.turns.pages.soon().await?;
-        let (rows, _) = rows::page_of(table, offset, limit).await?;
+        let page = rows::page_of(table, offset, limit).await;
         drop(turn);
+        let (rows, _) = page.map_err(|error| error.instead(as_stored))?;
         return Ok((ALWAYS, Json(rows)).into_response());
     }
     let (offset, limit) = part.rows(format)?;
     let table = content::table(service, stored.file_name(), stored, bytes).await?;
     let turn = service.turns.streams.soon().await?;
     let writer = writer(&table, format)?;
-    Ok(file(name, format, rows::body(table.read(offset, limit)?, writer, turn)))
+    let rows = table.read(offset, limit).map_err(|error| ServeError::from(error).instead(as_stored))?;
+    Ok(file(name, format, rows::body(rows, writer, turn)))
 }
 
 fn file(name: &str, format: Format, body: Body) -> Response {

@@ -209,7 +209,16 @@ pub(crate) async fn get_preview(
         return Err(Problem::bad_request(detail).into());
     }
     let record = find_version(&service, &name, &version).await?;
-    Ok(Json(rows::page(&service, &record.preview(), 0, limit).await?))
+    let rows = rows::page(&service, &record.preview(), 0, limit).await.map_err(|error| {
+        error.instead(|| {
+            let (dataset, number) = (&record.version.dataset, record.version.version);
+            format!(
+                "The first rows are too large to be shown. Get the data themselves: \
+                 `/v1/datasets/{dataset}/versions/{number}/content`."
+            )
+        })
+    })?;
+    Ok(Json(rows))
 }
 
 /// Delete a data set
