@@ -9,6 +9,10 @@ use datafusion::arrow::error::ArrowError;
 use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
 
+/// What to do about a temporary folder that is full, in an AnalysisJob.
+pub const DISK_ADVICE: &str = "Create it again with a higher spec.workload.resources.limits.ephemeral-storage, or \
+                               with a higher memory limit, so that less has to be written to temporary files.";
+
 /// Why a run failed, and what to do about it.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{message}")]
@@ -43,14 +47,7 @@ impl Failure {
     #[must_use]
     pub fn disk_exhausted(limit_bytes: Option<u64>) -> Self {
         let limit = limit_bytes.map(|bytes| format!(" of {}", Size(bytes))).unwrap_or_default();
-        Self::new(
-            FailureReason::DiskExhausted,
-            format!(
-                "The temporary folder{limit} is full. Create it again with a higher \
-                 spec.workload.resources.limits.ephemeral-storage, or with a higher memory limit, so that less \
-                 has to be written to temporary files."
-            ),
-        )
+        Self::new(FailureReason::DiskExhausted, format!("The temporary folder{limit} is full. {DISK_ADVICE}"))
     }
 
     /// The pod was told to stop.

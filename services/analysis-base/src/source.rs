@@ -39,7 +39,7 @@ use datafusion::catalog::TableProvider;
 use datafusion::prelude::SessionContext;
 
 pub(crate) use error::root_cause;
-pub use error::{SourceError, store_failure};
+pub use error::{CREDENTIALS_ADVICE, DENIED_ADVICE, DOWNLOAD_ADVICE, SourceError, store_failure};
 pub(crate) use secret::Secret;
 pub(crate) use store::{Bucket, open_bucket};
 

@@ -4,6 +4,7 @@
 //!   request, check   what a client asks for, and what is wrong with it
 //!   accept           stored and in the queue
 //!   run              from the queue to the end, in a process of its own
+//!   explain          why it failed, in words for a client
 //!   answer, result   what a client is told and given
 //!   routes           the addresses
 //!   store, model     in the database, and in memory
@@ -12,6 +13,7 @@
 mod accept;
 mod answer;
 mod check;
+mod explain;
 mod model;
 mod request;
 pub(in crate::serve) mod result;

@@ -2,6 +2,14 @@ use crds::analysis::FailureReason;
 
 use crate::failure::{Failure, Size};
 
+/// What to do about a web server that refuses access, in an AnalysisJob.
+pub const DENIED_ADVICE: &str = "Check the Secret that `uri.secret` names.";
+/// What to do about a store that refuses access, in an AnalysisJob.
+pub const CREDENTIALS_ADVICE: &str = "Check the credentials in the Secret.";
+/// What to do about a download that has no room, in an AnalysisJob.
+pub const DOWNLOAD_ADVICE: &str = "Raise spec.workload.resources.limits.ephemeral-storage, or put the file on a \
+                                   volume or in an S3-compatible store.";
+
 /// What can be wrong with a source. Messages name the source and the file.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
@@ -11,11 +19,15 @@ pub enum SourceError {
     /// The data is not there.
     #[error("Source `{source_name}`: {what}.")]
     NotFound { source_name: String, what: String },
-    /// Access was refused.
-    #[error(
-        "Source `{source_name}`: access to {what} was refused. Check the Secret that `uri.secret` names."
-    )]
+    /// A web server refuses access.
+    #[error("Source `{source_name}`: access to {what} was refused. {}", DENIED_ADVICE)]
     Denied { source_name: String, what: String },
+    /// A folder of a volume cannot be read.
+    #[error(
+        "Source `{source_name}`: access to {what} was refused. Set `workload.securityContext.fsGroup`, or let everybody \
+         read it."
+    )]
+    FolderDenied { source_name: String, what: String },
     /// The key of a Secret is missing.
     #[error("Secret `{secret}` has no key `{key}`.")]
     SecretKey { secret: String, key: String },
@@ -33,9 +45,9 @@ pub enum SourceError {
     NotPublic { source_name: String, url: String },
     /// A download does not fit into the temporary folder.
     #[error(
-        "Source `{source_name}`: the file is larger than the {} that are free for it in the temporary folder. \
-         Raise spec.workload.resources.limits.ephemeral-storage, or put the file on a volume or in an S3-compatible store.",
-        Size(*limit_bytes)
+        "Source `{source_name}`: the file is larger than the {} that are free for it in the temporary folder. {}",
+        Size(*limit_bytes),
+        DOWNLOAD_ADVICE
     )]
     DownloadTooLarge { source_name: String, limit_bytes: u64 },
 }
@@ -45,7 +57,9 @@ impl SourceError {
         match self {
             Self::Specification { .. } | Self::NotPublic { .. } => FailureReason::InvalidSpecification,
             Self::NotFound { .. } => FailureReason::SourceNotFound,
-            Self::Denied { .. } | Self::SecretKey { .. } => FailureReason::AccessDenied,
+            Self::Denied { .. } | Self::FolderDenied { .. } | Self::SecretKey { .. } => {
+                FailureReason::AccessDenied
+            }
             Self::Unavailable { .. } => FailureReason::SourceUnavailable,
             Self::Data { .. } => FailureReason::InvalidData,
             Self::DownloadTooLarge { .. } => FailureReason::DiskExhausted,
@@ -88,9 +102,7 @@ pub fn store_failure(what: &str, error: &object_store::Error) -> Failure {
         ),
         Error::PermissionDenied { path, .. } | Error::Unauthenticated { path, .. } => Failure::new(
             FailureReason::AccessDenied,
-            format!(
-                "Reading {what} failed: access to `{path}` was refused. Check the credentials in the Secret."
-            ),
+            format!("Reading {what} failed: access to `{path}` was refused. {CREDENTIALS_ADVICE}"),
         ),
         other => {
             let text = root_cause(other);

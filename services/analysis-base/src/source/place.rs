@@ -183,7 +183,7 @@ fn on_volume(
     let mut found = Vec::new();
     let mut folders = vec![target];
     while let Some(folder) = folders.pop() {
-        let entries = std::fs::read_dir(&folder).map_err(|error| SourceError::Denied {
+        let entries = std::fs::read_dir(&folder).map_err(|error| SourceError::FolderDenied {
             source_name: source.name.clone(),
             what: format!("folder `{path}` of claim `{claim}` ({error})"),
         })?;

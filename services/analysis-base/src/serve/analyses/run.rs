@@ -10,7 +10,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crds::analysis::{FailureReason, RunSummary};
+use crds::analysis::RunSummary;
 use service_kit::problem::chain;
 use service_kit::queue::{Handler, Job, JobFailure};
 use service_kit::spans::Span;
@@ -19,17 +19,14 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::accept::Work;
+use super::explain::explained;
 use super::model::{AnalysisRecord, Figures, Status, StoredResult};
-use super::request::Inputs;
 use super::store::{self, End};
-use crate::failure::Size;
 use crate::serve::child::{Ended, Workspace};
-use crate::serve::datasets::data_object;
 use crate::serve::error::{NO_ROOM, ServeError};
 use crate::serve::files;
 use crate::serve::garbage::Garbage;
 use crate::serve::metrics::Running;
-use crate::serve::place::Place;
 use crate::serve::state::{LOOK, Service};
 
 /// Storing a result takes less.
@@ -111,7 +108,8 @@ impl Runner {
             Ended::Stopped(Stop::Cancelled) => End::cancelled(),
             Ended::Stopped(Stop::Deadline) => End::deadline(record.deadline),
             Ended::Failed(reason, summary) => {
-                let message = self.explained(reason, &summary.message, &inputs);
+                let share = &service.shares.analysis;
+                let message = explained(share, &service.place, reason, &summary.message, &inputs);
                 if reason.is_retryable() && job.attempt < job.max_attempts {
                     return Err(ServeError::Again(message));
                 }
@@ -206,37 +204,6 @@ impl Runner {
         service.changes.tell(id);
         Ok(())
     }
-
-    /// What the process says, in words for somebody who knows nothing of processes.
-    fn explained(&self, reason: FailureReason, message: &str, inputs: &Inputs) -> String {
-        let share = &self.0.shares.analysis;
-        match reason {
-            FailureReason::MemoryExhausted => format!(
-                "The analysis needs more memory than the {} that each has here, even with temporary files. Let the \
-                 query join, sort or group less at once, or give analysis-base more memory.",
-                Size(share.memory_bytes)
-            ),
-            FailureReason::DiskExhausted => format!(
-                "The analysis needs more than the {} of temporary files that each has here. Let the query join, sort \
-                 or group less at once, or give analysis-base more ephemeral storage.",
-                share.temporary_bytes.map_or_else(|| "room".to_owned(), |bytes| Size(bytes).to_string())
-            ),
-            FailureReason::OutputTooLarge => format!(
-                "The result is larger than the {} that each may have here. Select less, or give analysis-base more \
-                 ephemeral storage.",
-                share.temporary_bytes.map_or_else(|| "room".to_owned(), |bytes| Size(bytes).to_string())
-            ),
-            FailureReason::Interrupted => "The process of the analysis was stopped from outside.".to_owned(),
-            _ => with_names(message, inputs, &self.0.place),
-        }
-    }
-}
-
-/// The message with the names of data sets instead of those of objects.
-fn with_names(message: &str, inputs: &Inputs, place: &Place) -> String {
-    inputs.values().fold(message.to_owned(), |message, input| {
-        message.replace(&place.address(&data_object(&input.id)), &input.name)
-    })
 }
 
 impl End {

@@ -10,6 +10,7 @@ use service_kit::Problem;
 
 use super::model::ReadOptions;
 use super::store::{data_object, preview_object};
+use crate::failure::Size;
 use crate::serve::analyses::parquet_output;
 use crate::serve::child::{Ended, Workspace};
 use crate::serve::error::ServeError;
@@ -162,6 +163,17 @@ fn failed(service: &Service, id: &str, reason: FailureReason, summary: &RunSumma
             "The data cannot be read back at present. Upload them again.",
             Duration::from_secs(5),
         ),
+        FailureReason::AccessDenied => Problem::unavailable(
+            "The data cannot be read back: their place refuses access. The administrator has to look at the \
+             credentials of analysis-base for it.",
+            Duration::from_secs(60),
+        ),
+        FailureReason::MemoryExhausted
+        | FailureReason::DiskExhausted
+        | FailureReason::OutputTooLarge
+        | FailureReason::Aborted => {
+            unreadable(&too_large(reason, &service.shares.analysis), &format!("{reason:?}"))
+        }
         reason => {
             let address = service.place.address(&data_object(id));
             let message = summary.message.replace(&format!("Source `{NAME}`, {address}"), "The data,");
@@ -170,7 +182,43 @@ fn failed(service: &Service, id: &str, reason: FailureReason, summary: &RunSumma
     }
 }
 
+/// What to do about data whose beginning asks for more than there is.
+fn too_large(reason: FailureReason, share: &Share) -> String {
+    let (what, more) = match reason {
+        FailureReason::DiskExhausted | FailureReason::OutputTooLarge => {
+            let room =
+                share.temporary_bytes.map_or_else(|| "room".to_owned(), |bytes| Size(bytes).to_string());
+            (format!("the {room} of temporary files"), "ephemeral storage")
+        }
+        _ => (format!("the {} of memory", Size(share.memory_bytes)), "memory"),
+    };
+    let cause = if reason == FailureReason::Aborted { "They are damaged, or their" } else { "Their" };
+    format!(
+        "{cause} first {PREVIEW_ROWS} rows need more than {what} that there are for them. Write values that are \
+         smaller, Parquet in smaller row groups, or give analysis-base more {more}."
+    )
+}
+
 fn unreadable(message: &str, reason: &str) -> Problem {
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "unreadable-data", "Data cannot be read", message)
         .with("reason", reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_asks_for_too_much_is_told_what_helps_here() {
+        let share = Share { memory_bytes: 208 << 20, temporary_bytes: Some(64 << 20), cores: 1 };
+        let told = |reason| too_large(reason, &share);
+        assert_eq!(
+            told(FailureReason::MemoryExhausted),
+            "Their first 100 rows need more than the 208 MiB of memory that there are for them. Write values that are \
+             smaller, Parquet in smaller row groups, or give analysis-base more memory."
+        );
+        assert!(told(FailureReason::DiskExhausted).contains("the 64 MiB of temporary files"));
+        assert!(told(FailureReason::DiskExhausted).ends_with("more ephemeral storage."));
+        assert!(told(FailureReason::Aborted).starts_with("They are damaged, or their first"));
+    }
 }
