@@ -5,7 +5,7 @@
 //!   dataset    a data set of a Platform, which says how it is read, as such a file
 //!   records    bytes → chunks that end where a record ends
 //!   csv, json  a chunk → record batches; the schema; what is wrong in which line
-//!   values     JSON values as values of their columns' types
+//!   values     values of text as values of their columns' types
 //!   text       all of that as a table that is read in a stream, on all cores
 //!   columnar   Parquet and Arrow, read by the engine itself (through engine_store)
 //!   columns    the columns that such files have together

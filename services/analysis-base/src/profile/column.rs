@@ -53,8 +53,8 @@ enum Values {
     WideDecimals(Numbers<i256>, i8),
     /// Days since 1970.
     Dates(Numbers<i64>),
-    /// Microseconds since 1970.
-    Timestamps(Numbers<i64>),
+    /// Microseconds or nanoseconds since 1970.
+    Timestamps(Numbers<i64>, TimeUnit),
     Texts(Texts),
     /// Nested and binary values are only counted.
     Opaque,
@@ -74,7 +74,9 @@ impl ColumnProfile {
             }
             number if number.is_numeric() => ("number", Values::Floats(Numbers::new(settings))),
             DataType::Date32 | DataType::Date64 => ("date", Values::Dates(Numbers::new(settings))),
-            DataType::Timestamp(..) => ("timestamp", Values::Timestamps(Numbers::new(settings))),
+            DataType::Timestamp(unit, _) => {
+                ("timestamp", Values::Timestamps(Numbers::new(settings), (*unit).max(TimeUnit::Microsecond)))
+            }
             DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Dictionary(..) => {
                 ("string", Values::Texts(Texts::new(settings)))
             }
@@ -110,13 +112,13 @@ impl ColumnProfile {
                 let days = cast(array, &DataType::Date32)?;
                 add_as::<Int64Type>(numbers, &cast(&days, &DataType::Int32)?, &DataType::Int64)?;
             }
-            Values::Timestamps(numbers) => {
+            Values::Timestamps(numbers, unit) => {
                 let zone = match array.data_type() {
                     DataType::Timestamp(_, zone) => zone.clone(),
                     _ => None,
                 };
-                let micros = cast(array, &DataType::Timestamp(TimeUnit::Microsecond, zone))?;
-                add_as::<Int64Type>(numbers, &micros, &DataType::Int64)?;
+                let times = cast(array, &DataType::Timestamp(*unit, zone))?;
+                add_as::<Int64Type>(numbers, &times, &DataType::Int64)?;
             }
             Values::Texts(texts) => match array.data_type() {
                 DataType::Utf8View => texts.add(array.as_string_view().iter().flatten()),
@@ -160,7 +162,10 @@ impl ColumnProfile {
             Values::Dates(numbers) => {
                 description.of_numbers(&numbers, settings, |days| days * 86_400.0, date_text);
             }
-            Values::Timestamps(numbers) => {
+            Values::Timestamps(numbers, TimeUnit::Nanosecond) => {
+                description.of_numbers(&numbers, settings, |nanos| nanos / 1e9, nanosecond_text);
+            }
+            Values::Timestamps(numbers, _) => {
                 description.of_numbers(&numbers, settings, |micros| micros / 1e6, timestamp_text);
             }
             Values::Texts(texts) => {
@@ -261,4 +266,10 @@ fn date_text(days: &i64) -> String {
 fn timestamp_text(microseconds: &i64) -> String {
     jiff::Timestamp::from_microsecond(*microseconds)
         .map_or_else(|_| format!("{microseconds} µs since 1970"), |time| time.to_string())
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "given as a function of a reference")]
+fn nanosecond_text(nanoseconds: &i64) -> String {
+    jiff::Timestamp::from_nanosecond(i128::from(*nanoseconds))
+        .map_or_else(|_| format!("{nanoseconds} ns since 1970"), |time| time.to_string())
 }

@@ -21,7 +21,7 @@ use super::number::Statistics;
 /// | `column`, `type` | text | name, and type in the words of the specification |
 /// | `count`, `nulls`, `distinct` | integer | rows, missing values, different values |
 /// | `approximate` | boolean | whether distinct, quantiles, histogram and top values are estimates |
-/// | `minimum`, `maximum` | text | in the notation of the type; exact, but a timestamp is cut to microseconds |
+/// | `minimum`, `maximum` | text | in the notation of the type; exact |
 /// | `mean`, `standard_deviation` | number | of a date or timestamp: seconds (since 1970) |
 /// | `quantiles` | struct of numbers | `p05`, `p25`, `p50`, `p75`, `p95` |
 /// | `histogram` | list of structs | `lower`, `upper`, `count` |

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use crds::analysis::{ColumnType, Source};
 use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::compute::kernels::cast_utils::{Parser, parse_decimal, string_to_timestamp_nanos};
+use datafusion::arrow::compute::kernels::cast_utils::{Parser, parse_decimal};
 use datafusion::arrow::csv::ReaderBuilder;
 use datafusion::arrow::csv::reader::Format;
 use datafusion::arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Field, Float64Type, Int64Type, Schema, SchemaRef, TimeUnit,
+    DataType, Date32Type, Decimal128Type, Field, Fields, Float64Type, Int64Type, Schema, SchemaRef, TimeUnit,
 };
 use datafusion::arrow::error::ArrowError;
 use regex::Regex;
@@ -18,7 +18,7 @@ use regex::Regex;
 use super::SourceError;
 use super::records::{Chunk, Framing};
 use super::text::MOST_COLUMNS;
-use super::values::has_leading_zero;
+use super::values::{has_leading_zero, is_timestamp, too_fine, typed, written_in_csv};
 use crate::failure::listed;
 use crate::summary::cut;
 
@@ -42,14 +42,14 @@ pub(super) fn data_type(column_type: ColumnType) -> DataType {
         ColumnType::Decimal => DataType::Decimal128(38, 10),
         ColumnType::String => DataType::Utf8,
         ColumnType::Date => DataType::Date32,
-        ColumnType::Timestamp => timestamp(),
+        ColumnType::Timestamp => timestamp(TimeUnit::Microsecond),
     }
 }
 
 /// Points in time are in UTC, so that nothing that reads the result takes
 /// them for local time.
-fn timestamp() -> DataType {
-    DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+fn timestamp(unit: TimeUnit) -> DataType {
+    DataType::Timestamp(unit, Some("UTC".into()))
 }
 
 impl Dialect {
@@ -142,19 +142,20 @@ impl Dialect {
             .infer_schema(sample.bytes.as_slice(), None)
             .map_err(|error| self.diagnose(&Schema::empty(), sample, self.header, source, file, &error))?
             .0;
-        let codes = self.codes(&suggested, sample);
+        let texts = self.texts(&suggested, sample);
         let fields: Vec<Field> = names
             .iter()
             .zip(suggested.fields())
-            .zip(codes)
-            .map(|((name, suggested), is_code)| {
+            .zip(texts)
+            .map(|((name, suggested), is_text)| {
                 let given = source.columns.iter().find(|column| column.name == *name);
                 let data_type = match (given, suggested.data_type()) {
                     (Some(column), _) => data_type(column.column_type),
                     // No value in the sample: text can hold whatever follows.
                     (None, DataType::Null) => DataType::Utf8,
-                    (None, _) if is_code => DataType::Utf8,
-                    (None, DataType::Timestamp(..)) => timestamp(),
+                    (None, _) if is_text => DataType::Utf8,
+                    (None, DataType::Timestamp(TimeUnit::Nanosecond, _)) => timestamp(TimeUnit::Nanosecond),
+                    (None, DataType::Timestamp(..)) => timestamp(TimeUnit::Microsecond),
                     (None, other) => other.clone(),
                 };
                 Field::new(name, data_type, true)
@@ -163,19 +164,27 @@ impl Dialect {
         Ok(Arc::new(Schema::new(fields)))
     }
 
-    /// Which columns of numbers have a value such as `01234`. They are codes,
-    /// for example zip codes, and lose their zeros as numbers.
-    fn codes(&self, suggested: &Schema, sample: &Chunk) -> Vec<bool> {
-        let mut codes = vec![false; suggested.fields().len()];
+    /// Which columns are text, whatever type is suggested. Numbers such as
+    /// `01234` are codes, for example zip codes, and lose their zeros as numbers;
+    /// and no type holds nanoseconds and all years.
+    fn texts(&self, suggested: &Schema, sample: &Chunk) -> Vec<bool> {
+        let mut texts = vec![false; suggested.fields().len()];
         for record in self.reader(&sample.bytes).byte_records().skip(usize::from(self.header)).flatten() {
-            for ((code, field), value) in codes.iter_mut().zip(suggested.fields()).zip(&record) {
-                if !*code && field.data_type().is_numeric() {
-                    let text = std::str::from_utf8(value).unwrap_or_default();
-                    *code = has_leading_zero(text) && !self.is_null(text);
+            for ((is_text, field), value) in texts.iter_mut().zip(suggested.fields()).zip(&record) {
+                if *is_text {
+                    continue;
                 }
+                let value = std::str::from_utf8(value).unwrap_or_default();
+                *is_text = !self.is_null(value)
+                    && match field.data_type() {
+                        DataType::Timestamp(TimeUnit::Nanosecond, _) => {
+                            !is_timestamp(value, TimeUnit::Nanosecond)
+                        }
+                        number => number.is_numeric() && has_leading_zero(value),
+                    };
             }
         }
-        codes
+        texts
     }
 
     fn names(&self, source: &Source, file: &str, sample: &Chunk) -> Result<Vec<String>, SourceError> {
@@ -249,7 +258,9 @@ impl Dialect {
         header: bool,
         batch_rows: usize,
     ) -> Result<Vec<RecordBatch>, ArrowError> {
-        let mut decoder = ReaderBuilder::new(Arc::clone(schema))
+        let as_written: Fields = schema.fields().iter().map(written_in_csv).collect();
+        let projected = Arc::new(schema.project(projection)?);
+        let mut decoder = ReaderBuilder::new(Arc::new(Schema::new(as_written)))
             .with_format(self.format(header))
             .with_batch_size(batch_rows)
             .with_projection(projection.to_vec())
@@ -265,7 +276,7 @@ impl Dialect {
                 }
             }
             match decoder.flush()? {
-                Some(batch) => batches.push(batch),
+                Some(batch) => batches.push(exact(batch, &projected)?),
                 None => return Ok(batches),
             }
         }
@@ -322,11 +333,24 @@ impl Dialect {
     }
 }
 
+/// The rows with the types that they are to have.
+fn exact(batch: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
+    if batch.schema_ref().fields() == schema.fields() {
+        return Ok(batch);
+    }
+    let columns = batch.columns().iter().zip(schema.fields());
+    let columns = columns.map(|(column, field)| typed(column, field.data_type()));
+    RecordBatch::try_new(Arc::clone(schema), columns.collect::<Result<Vec<_>, ArrowError>>()?)
+}
+
 const NOT_UTF8: &str =
     "the text is not UTF-8. Convert it, for example with `iconv -f latin1 -t utf-8`, or set the compression";
 
 fn wrong_type(column: &str, value: &str, data_type: &DataType, source: &Source) -> String {
     let value = cut(value, 80);
+    if let Some(problem) = too_fine(column, &value, data_type) {
+        return problem;
+    }
     let kind = type_name(data_type);
     let given = source.columns.iter().any(|typed| typed.name == column);
     if given {
@@ -365,7 +389,7 @@ fn can_be(text: &str, data_type: &DataType) -> bool {
         DataType::Decimal128(precision, scale) => {
             parse_decimal::<Decimal128Type>(text, *precision, *scale).is_ok()
         }
-        DataType::Timestamp(..) => string_to_timestamp_nanos(text).is_ok(),
+        DataType::Timestamp(unit, _) => is_timestamp(text, *unit),
         _ => true,
     }
 }

@@ -17,7 +17,7 @@ use super::SourceError;
 use super::csv::{data_type, type_name};
 use super::records::Chunk;
 use super::text::MOST_COLUMNS;
-use super::values::{typed, written};
+use super::values::{too_fine, typed, written};
 use crate::summary::cut;
 
 /// The schema that the first rows suggest; columns whose types are given keep
@@ -256,6 +256,9 @@ fn value_text(column: &str, line: &str) -> String {
 
 fn wrong_type(field: &Field, value: &str, source: &Source) -> String {
     let (name, kind, shown) = (field.name(), type_name(field.data_type()), cut(value, 80));
+    if let Some(problem) = too_fine(name, &shown, field.data_type()) {
+        return problem;
+    }
     match field.data_type() {
         DataType::Date32 | DataType::Timestamp(..) if value.parse::<f64>().is_ok() => format!(
             "column `{name}` is to be {kind} but has the number `{shown}`. Write it as text, as in 2013-01-31 or \

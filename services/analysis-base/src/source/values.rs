@@ -1,4 +1,4 @@
-//! JSON values as values of their columns' types: exactly, or not at all.
+//! Values of text as values of their columns' types: exactly, or not at all.
 
 use std::sync::Arc;
 
@@ -6,14 +6,17 @@ use datafusion::arrow::array::timezone::Tz;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, ListArray, PrimitiveBuilder, StructArray};
 use datafusion::arrow::compute::kernels::cast_utils::{Parser, string_to_datetime};
 use datafusion::arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Date32Type, Decimal128Type, FieldRef, Float64Type, Int64Type,
-    TimestampMicrosecondType,
+    ArrowPrimitiveType, DataType, Date32Type, Decimal128Type, FieldRef, Float64Type, Int64Type, TimeUnit,
+    TimestampMicrosecondType, TimestampNanosecondType,
 };
 use datafusion::arrow::error::ArrowError;
 
 const DAY_MICROSECONDS: i64 = 24 * 60 * 60 * 1_000_000;
+/// Digits of a second.
+const MICROSECOND_DIGITS: usize = 6;
+const NANOSECOND_DIGITS: usize = 9;
 
-/// The column as the decoder is to read it.
+/// The column as the decoder of JSON is to read it.
 ///
 /// The decoder casts numbers: 1.99 becomes 1 in a column of whole numbers, and
 /// any number a point in time. So it reads what is written, for [`typed`].
@@ -31,7 +34,16 @@ pub(super) fn written(field: &FieldRef) -> FieldRef {
     Arc::new(field.as_ref().clone().with_data_type(data_type))
 }
 
-/// A column that was read as [`written`], with the values that it is to have.
+/// The column as the decoder of CSV is to read it. Of points in time, it drops
+/// the digits that their type has no room for.
+pub(super) fn written_in_csv(field: &FieldRef) -> FieldRef {
+    match field.data_type() {
+        DataType::Timestamp(..) => Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8)),
+        _ => Arc::clone(field),
+    }
+}
+
+/// A column that was read as [`written`] or [`written_in_csv`], with the values that it is to have.
 ///
 /// # Errors
 /// If a value is not of the type.
@@ -63,9 +75,13 @@ pub(super) fn typed(column: &ArrayRef, data_type: &DataType) -> Result<ArrayRef,
             let utc: Tz = "+00:00".parse()?;
             parsed::<Date32Type>(column, data_type, |text| date(text, &utc))
         }
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => {
+            let utc: Tz = "+00:00".parse()?;
+            parsed::<TimestampNanosecondType>(column, data_type, |text| nanoseconds(text, &utc))
+        }
         DataType::Timestamp(..) => {
             let utc: Tz = "+00:00".parse()?;
-            parsed::<TimestampMicrosecondType>(column, data_type, |text| timestamp(text, &utc))
+            parsed::<TimestampMicrosecondType>(column, data_type, |text| microseconds(text, &utc))
         }
         other => Err(ArrowError::NotYetImplemented(format!("{other} in JSON"))),
     }
@@ -152,13 +168,52 @@ fn date(text: &str, utc: &Tz) -> Option<i32> {
     let days = Date32Type::parse(text).filter(|_| text.contains('-'))?;
     // The parser takes points in time, too, and drops the time of day.
     let is_date = text.len() <= 10
-        || timestamp(text, utc).is_none_or(|time| time == i64::from(days) * DAY_MICROSECONDS);
+        || string_to_datetime(utc, text).ok().is_none_or(|time| {
+            time.timestamp_micros() == i64::from(days) * DAY_MICROSECONDS
+                && !is_finer(text, MICROSECOND_DIGITS)
+        });
     is_date.then_some(days)
 }
 
 /// Microseconds since 1970.
-fn timestamp(text: &str, utc: &Tz) -> Option<i64> {
-    string_to_datetime(utc, text).ok().map(|time| time.timestamp_micros())
+fn microseconds(text: &str, utc: &Tz) -> Option<i64> {
+    let time = string_to_datetime(utc, text).ok()?;
+    (!is_finer(text, MICROSECOND_DIGITS)).then(|| time.timestamp_micros())
+}
+
+/// Nanoseconds since 1970, which are of the years 1677 to 2262.
+fn nanoseconds(text: &str, utc: &Tz) -> Option<i64> {
+    let time = string_to_datetime(utc, text).ok()?;
+    if is_finer(text, NANOSECOND_DIGITS) { None } else { time.timestamp_nanos_opt() }
+}
+
+/// Whether a point in time has more digits of a second than so many, which the
+/// parser drops.
+fn is_finer(text: &str, digits: usize) -> bool {
+    let fraction = text.split_once('.').map_or("", |(_, fraction)| fraction);
+    fraction.bytes().take_while(u8::is_ascii_digit).skip(digits).any(|digit| digit != b'0')
+}
+
+/// Whether a text is a value of a column of points in time.
+pub(super) fn is_timestamp(text: &str, unit: TimeUnit) -> bool {
+    let Ok(utc) = "+00:00".parse::<Tz>() else { return false };
+    let time = if unit == TimeUnit::Nanosecond { nanoseconds(text, &utc) } else { microseconds(text, &utc) };
+    time.is_some()
+}
+
+/// What is wrong with a value of a column of points in time, if that is that it
+/// is too fine.
+pub(super) fn too_fine(column: &str, value: &str, data_type: &DataType) -> Option<String> {
+    let DataType::Timestamp(TimeUnit::Microsecond, _) = data_type else { return None };
+    let utc: Tz = "+00:00".parse().ok()?;
+    let is_time = string_to_datetime(&utc, value).is_ok();
+    (is_time && is_finer(value, MICROSECOND_DIGITS)).then(|| {
+        format!(
+            "column `{column}` has the value `{value}`, but its points in time (timestamp) have no more than \
+             microseconds. Make it a string under `columns`, and convert it in the query, for example with \
+             to_timestamp_nanos"
+        )
+    })
 }
 
 #[cfg(test)]
@@ -226,9 +281,27 @@ mod tests {
         assert_eq!(date("1970-01-02T00:00:00Z", &utc), Some(1));
         assert_eq!(date("1970-01-02T05:00:00Z", &utc), None);
         assert_eq!(date("20240101", &utc), None);
-        assert_eq!(timestamp("1970-01-01T00:00:01Z", &utc), Some(1_000_000));
+        assert_eq!(date("1970-01-02T00:00:00.0000001Z", &utc), None);
+        assert_eq!(microseconds("1970-01-01T00:00:01Z", &utc), Some(1_000_000));
         for text in ["1704067200", "1704067200000", "1704067200.5", "20240101"] {
-            assert_eq!(timestamp(text, &utc), None, "{text}");
+            assert_eq!(microseconds(text, &utc), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn points_in_time_lose_no_digits() {
+        let utc: Tz = "+00:00".parse().expect("zone");
+        let cases = [
+            ("1970-01-01T00:00:00.123456Z", Some(123_456), Some(123_456_000)),
+            ("1970-01-01T00:00:00.123456000000Z", Some(123_456), Some(123_456_000)),
+            ("1970-01-01 00:00:00.123456001", None, Some(123_456_001)),
+            ("1970-01-01T01:00:00.000000001+01:00", None, Some(1)),
+            ("1970-01-01T00:00:00.0000000001Z", None, None),
+            ("9999-12-31T00:00:00Z", Some(253_402_214_400_000_000), None),
+        ];
+        for (text, micros, nanos) in cases {
+            assert_eq!((microseconds(text, &utc), nanoseconds(text, &utc)), (micros, nanos), "{text}");
+            assert_eq!(is_timestamp(text, TimeUnit::Microsecond), micros.is_some(), "{text}");
         }
     }
 }

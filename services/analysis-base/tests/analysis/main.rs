@@ -15,3 +15,4 @@ mod limits;
 mod process;
 mod profiles;
 mod remote;
+mod times;
