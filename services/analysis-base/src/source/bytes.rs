@@ -14,8 +14,8 @@ use super::place::{Place, SourceFile};
 use super::{Progress, SourceError, store_failure};
 use crate::failure::Failure;
 
-/// Bytes fetched at once from a store on the network: few requests, and each
-/// ends within its time limit even when the query is slow to take them.
+/// Bytes fetched at once from a store on the network: few requests, and none
+/// that is open until a slow query has taken what it gives.
 const BLOCK_BYTES: u64 = 4 << 20;
 
 /// Opens a file. The reader blocks, so it belongs into a thread of its own.
