@@ -24,7 +24,7 @@ use service_kit::Problem;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-pub(in crate::serve) use inspect::{check, look};
+pub(in crate::serve) use inspect::{check, look, query};
 pub(in crate::serve) use model::{DatasetName, Number, ReadOptions, format_name};
 pub(in crate::serve) use store::{data_object, prefix};
 pub(in crate::serve) use upload::{inspected, next_chunk, publish, read_options};

@@ -220,30 +220,22 @@ pub fn parquet_output() -> Output {
 
 impl AnalysisSource {
     fn specification(&self, input: Option<&Input>, place: &Place) -> Source {
-        let mut source = Source {
-            name: self.name.clone(),
-            format: self.format,
+        if let Some(input) = input {
+            let mut source = input.options.source(&self.name, Some(input.format));
+            place.point(&mut source, &data_object(&input.id));
+            return source;
+        }
+        let options = ReadOptions {
             csv: self.csv.clone(),
             json_lines: self.json_lines.clone(),
             columns: self.columns.clone(),
-            inline: self.inline.clone(),
-            config_map: None,
-            persistent_volume_claim: None,
-            uri: self.uri.as_ref().map(|uri| UriSource {
-                url: uri.url.clone(),
-                endpoint: uri.endpoint.clone(),
-                region: uri.region.clone(),
-                secret: None,
-            }),
-            dataset: None,
         };
-        if let Some(input) = input {
-            source.format = Some(input.format);
-            source.csv.clone_from(&input.options.csv);
-            source.json_lines.clone_from(&input.options.json_lines);
-            source.columns.clone_from(&input.options.columns);
-            place.point(&mut source, &data_object(&input.id));
-        }
-        source
+        let uri = self.uri.as_ref().map(|uri| UriSource {
+            url: uri.url.clone(),
+            endpoint: uri.endpoint.clone(),
+            region: uri.region.clone(),
+            secret: None,
+        });
+        Source { inline: self.inline.clone(), uri, ..options.source(&self.name, self.format) }
     }
 }

@@ -4,19 +4,17 @@
 //! few bytes that say that they are a petabyte. So it is read as an upload is:
 //! by a process of its own, which leaves it as this program stores its results.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::http::StatusCode;
 use bytes::Bytes;
-use crds::analysis::{AnalysisSpecification, FailureReason, OutputFormat, RunSummary, Source, SourceFormat};
+use crds::analysis::{AnalysisSpecification, FailureReason, OutputFormat, RunSummary, SourceFormat};
 use crds::reference::ConfigMapKey;
 use service_kit::Problem;
 
 use crate::failure::Size;
-use crate::serve::analyses::parquet_output;
 use crate::serve::child::{ChildError, Ended, Workspace};
-use crate::serve::datasets::look;
+use crate::serve::datasets::{ReadOptions, look, query};
 use crate::serve::error::ServeError;
 use crate::serve::state::{Patience, Service};
 use crate::serve::table::{Table, TableError};
@@ -53,32 +51,15 @@ pub(super) async fn table(
 }
 
 fn specification(file: &str, format: OutputFormat) -> AnalysisSpecification {
-    let source = Source {
-        name: NAME.to_owned(),
-        format: Some(match format {
-            OutputFormat::Csv => SourceFormat::Csv,
-            OutputFormat::JsonLines => SourceFormat::JsonLines,
-            OutputFormat::Parquet => SourceFormat::Parquet,
-            OutputFormat::Arrow => SourceFormat::Arrow,
-        }),
-        csv: None,
-        json_lines: None,
-        columns: Vec::new(),
-        inline: None,
-        config_map: Some(ConfigMapKey { name: NAME.to_owned(), key: file.to_owned() }),
-        persistent_volume_claim: None,
-        uri: None,
-        dataset: None,
+    let format = match format {
+        OutputFormat::Csv => SourceFormat::Csv,
+        OutputFormat::JsonLines => SourceFormat::JsonLines,
+        OutputFormat::Parquet => SourceFormat::Parquet,
+        OutputFormat::Arrow => SourceFormat::Arrow,
     };
-    AnalysisSpecification {
-        sources: vec![source],
-        sql: Some(format!("SELECT * FROM \"{NAME}\"")),
-        profile: None,
-        charts: Vec::new(),
-        output: Some(parquet_output()),
-        platforms: BTreeMap::new(),
-        idempotency_key: None,
-    }
+    let mut source = ReadOptions::default().source(NAME, Some(format));
+    source.config_map = Some(ConfigMapKey { name: NAME.to_owned(), key: file.to_owned() });
+    query(source, format!("SELECT * FROM \"{NAME}\""))
 }
 
 async fn rewritten(workspace: &Workspace) -> Result<Table, ServeError> {

@@ -106,31 +106,22 @@ fn specification(
     format: SourceFormat,
     options: &ReadOptions,
 ) -> AnalysisSpecification {
-    let mut source = source(format, options);
+    let mut source = options.source(NAME, Some(format));
     service.place.point(&mut source, &data_object(id));
+    query(source, format!("SELECT * FROM {NAME} LIMIT {PREVIEW_ROWS}"))
+}
+
+/// A query over one source, whose result is a file.
+#[must_use]
+pub fn query(source: Source, sql: String) -> AnalysisSpecification {
     AnalysisSpecification {
         sources: vec![source],
-        sql: Some(format!("SELECT * FROM {NAME} LIMIT {PREVIEW_ROWS}")),
+        sql: Some(sql),
         profile: None,
         charts: Vec::new(),
         output: Some(parquet_output()),
         platforms: BTreeMap::new(),
         idempotency_key: None,
-    }
-}
-
-fn source(format: SourceFormat, options: &ReadOptions) -> Source {
-    Source {
-        name: NAME.to_owned(),
-        format: Some(format),
-        csv: options.csv.clone(),
-        json_lines: options.json_lines.clone(),
-        columns: options.columns.clone(),
-        inline: None,
-        config_map: None,
-        persistent_volume_claim: None,
-        uri: None,
-        dataset: None,
     }
 }
 

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use crds::analysis::{Column, CsvOptions, JsonLinesOptions, SourceFormat};
+use crds::analysis::{Column, CsvOptions, JsonLinesOptions, Source, SourceFormat};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use service_kit::Problem;
@@ -81,6 +81,8 @@ impl fmt::Display for Number {
 }
 
 /// How the data of a version is read; as in a source of an AnalysisJob.
+// A source of an analysis has the same members, and refuses others as well, which
+// serde does not do for members that are taken from here.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ReadOptions {
@@ -96,6 +98,25 @@ pub struct ReadOptions {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(schema_with = schema::columns)]
     pub columns: Vec<Column>,
+}
+
+impl ReadOptions {
+    /// A source that is read so. Where its data are is still to be said.
+    #[must_use]
+    pub fn source(&self, name: &str, format: Option<SourceFormat>) -> Source {
+        Source {
+            name: name.to_owned(),
+            format,
+            csv: self.csv.clone(),
+            json_lines: self.json_lines.clone(),
+            columns: self.columns.clone(),
+            inline: None,
+            config_map: None,
+            persistent_volume_claim: None,
+            uri: None,
+            dataset: None,
+        }
+    }
 }
 
 /// A version of a data set: data that never changes.
