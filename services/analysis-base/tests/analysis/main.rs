@@ -15,4 +15,5 @@ mod limits;
 mod process;
 mod profiles;
 mod remote;
+mod store;
 mod times;
