@@ -4,7 +4,7 @@
 //! ```text
 //!   caller: a projected token with the callee's    ──Authorization: Bearer──▶ callee: signature, issuer,
 //!           audience, renewed by the kubelet and                              audience, time, subject
-//!           read anew for each request
+//!           read anew when what was read is half a minute old
 //! ```
 //!
 //! The keys come with the configuration, which the operator keeps up to date.
