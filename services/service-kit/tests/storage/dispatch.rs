@@ -75,7 +75,6 @@ async fn nats_hands_each_job_to_one_worker(place: Place) {
     let done = [done[0].load(Ordering::Relaxed), done[1].load(Ordering::Relaxed)];
     assert_eq!(done[0] + done[1], JOBS, "none twice: {done:?}");
     assert!(done[0] > 0 && done[1] > 0, "both get some: {done:?}");
-    assert!(replicas.iter().all(Replica::has_missed_none));
 }
 
 async fn a_job_of_a_dead_worker_is_handed_to_another(place: Place) {
@@ -159,5 +158,4 @@ async fn a_job_that_fails_is_handed_out_again_dies_and_is_revived(place: Place) 
     eventually("it is done", async || unfinished(&queue).await == 0).await;
     worker.stop().await;
     assert_eq!(seen.lock().expect("seen").last().map(|(attempt, _)| *attempt), Some(1));
-    assert!(replica.has_missed_none());
 }
