@@ -70,8 +70,12 @@ const READ: &str = "\
 SELECT fingerprint, state, status, headers, body FROM kit_idempotency_keys
 WHERE scope = $1 AND idempotency_key = $2";
 
+/// What has expired is free for anybody, so a key does not expire before its
+/// lease. SQLite and PostgreSQL have different names for the larger of two.
 const RENEW: &str = "\
-UPDATE kit_idempotency_keys SET lease_until = (SELECT milliseconds FROM kit_clock) + $4
+UPDATE kit_idempotency_keys SET lease_until = (SELECT milliseconds FROM kit_clock) + $4,
+    expires_at = CASE WHEN expires_at < (SELECT milliseconds FROM kit_clock) + $4
+        THEN (SELECT milliseconds FROM kit_clock) + $4 ELSE expires_at END
 WHERE scope = $1 AND idempotency_key = $2 AND claim = $3";
 
 const FINISH: &str = "\

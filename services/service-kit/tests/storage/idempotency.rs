@@ -15,6 +15,7 @@ on_both!(
     what_was_given_up_can_be_done_at_once,
     a_dead_holder_frees_the_same_request_after_its_lease,
     a_renewed_lease_lasts,
+    a_renewed_lease_outlasts_the_time_for_which_a_response_is_kept,
     a_response_is_kept_with_its_effects_or_not_at_all,
     a_request_in_one_transaction_holds_its_key_no_longer_than_that,
     the_same_request_waits_for_the_transaction_of_the_first,
@@ -136,6 +137,20 @@ async fn a_renewed_lease_lasts(place: Place) {
         reservation.renew().await.expect("renew");
     }
     assert!(matches!(refused(&keys, "a").await, IdempotencyError::InProgress));
+}
+
+async fn a_renewed_lease_outlasts_the_time_for_which_a_response_is_kept(place: Place) {
+    let database = place.open().await;
+    let keys = with(&database, 2000, 300);
+    let reservation = run(&keys, "a").await;
+    for _ in 0..4 {
+        tokio::time::sleep(Duration::from_millis(800)).await;
+        reservation.renew().await.expect("renew");
+    }
+    assert!(matches!(refused(&keys, "b").await, IdempotencyError::Mismatch));
+    // One that has just started looks at once for what has expired.
+    assert!(matches!(refused(&with(&database, 2000, 300), "a").await, IdempotencyError::InProgress));
+    reservation.finish(&created()).await.expect("it is held");
 }
 
 async fn a_response_is_kept_with_its_effects_or_not_at_all(place: Place) {
