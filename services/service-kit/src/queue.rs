@@ -86,8 +86,8 @@ pub struct QueueSettings {
     /// Most jobs that are not finished. It is looked at about once a second, so
     /// that a burst can exceed it.
     pub bound: u32,
-    /// How long after its end the key of a job still keeps another one with the
-    /// same key away.
+    /// How long after its end, done or dead, the key of a job still keeps
+    /// another one with the same key away. A dead job goes on without its key.
     pub deduplication: Duration,
     /// How long dead jobs are kept for a person to look at.
     pub dead: Duration,

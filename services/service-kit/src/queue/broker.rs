@@ -50,6 +50,7 @@ pub(super) trait Broker: Clone + Send + Sync + 'static {
     /// No more jobs are taken: others are to have those that wait here.
     fn rest(&self) -> impl Future<Output = ()> + Send;
 
-    /// Forgets what has been kept for long enough.
-    fn forget(&self) -> impl Future<Output = Result<(), QueueError>> + Send;
+    /// Forgets some of what has been kept for long enough. True if there may be
+    /// more of it.
+    fn forget(&self) -> impl Future<Output = Result<bool, QueueError>> + Send;
 }

@@ -14,7 +14,7 @@ use crate::database::{Database, DatabaseError, Dialect, Statement, milliseconds}
 /// Most characters that are kept of an error.
 const MOST_ERROR_CHARACTERS: usize = 2000;
 /// Most rows that are forgotten at once, so that it does not take long.
-const FORGET_ROWS: i64 = 1000;
+const FORGET_ROWS: u64 = 1000;
 
 const INSERT: &str = "\
 INSERT INTO kit_jobs (id, queue, deduplication_key, payload, state, attempts, max_attempts, created_at, due_at)
@@ -89,6 +89,14 @@ const FORGET: &str = "\
 DELETE FROM kit_jobs WHERE id IN
     (SELECT id FROM kit_jobs
      WHERE queue = $1 AND state = $2 AND finished_at < (SELECT milliseconds FROM kit_clock) - $3
+     LIMIT $4)";
+
+/// Those with a key that another job may have by now.
+const FREE_KEYS: &str = "\
+UPDATE kit_jobs SET deduplication_key = NULL WHERE id IN
+    (SELECT id FROM kit_jobs
+     WHERE queue = $1 AND state = $2 AND finished_at < (SELECT milliseconds FROM kit_clock) - $3
+         AND deduplication_key IS NOT NULL
      LIMIT $4)";
 
 const DEPTH: &str = "\
@@ -264,9 +272,19 @@ impl Queue {
         Ok(jobs)
     }
 
-    async fn forget_finished(&self, state: &str, after: Duration) -> Result<u64, QueueError> {
-        let statement =
-            sqlx::query(FORGET).bind(self.name()).bind(state).bind(milliseconds(after)).bind(FORGET_ROWS);
+    /// Does something with some of the jobs that have been in this state for so
+    /// long. Gives their number.
+    async fn settle_finished(
+        &self,
+        statement: &'static str,
+        state: &str,
+        after: Duration,
+    ) -> Result<u64, QueueError> {
+        let statement = sqlx::query(statement)
+            .bind(self.name())
+            .bind(state)
+            .bind(milliseconds(after))
+            .bind(FORGET_ROWS as i64);
         Ok(self.database.execute(statement).await?)
     }
 }
@@ -310,9 +328,10 @@ impl Broker for Queue {
 
     async fn rest(&self) {}
 
-    async fn forget(&self) -> Result<(), QueueError> {
-        self.forget_finished("done", self.settings.deduplication).await?;
-        let dead = self.forget_finished("dead", self.settings.dead).await?;
+    async fn forget(&self) -> Result<bool, QueueError> {
+        let done = self.settle_finished(FORGET, "done", self.settings.deduplication).await?;
+        let freed = self.settle_finished(FREE_KEYS, "dead", self.settings.deduplication).await?;
+        let dead = self.settle_finished(FORGET, "dead", self.settings.dead).await?;
         if dead > 0 {
             tracing::warn!(
                 queue = self.name(),
@@ -320,7 +339,7 @@ impl Broker for Queue {
                 "Dead jobs were kept for long enough and removed."
             );
         }
-        Ok(())
+        Ok([done, freed, dead].iter().any(|rows| *rows >= FORGET_ROWS))
     }
 }
 

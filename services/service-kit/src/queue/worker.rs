@@ -14,6 +14,8 @@ use crate::problem::chain;
 
 /// How often what was kept for long enough is looked for.
 const FORGET_INTERVAL: Duration = Duration::from_secs(60);
+/// The same while there is more than is removed at once: jobs come first.
+const FORGET_PAUSE: Duration = Duration::from_millis(500);
 /// How the database is tried again.
 const STORE_BACKOFF: Backoff = Backoff { first: Duration::from_millis(200), longest: Duration::from_secs(5) };
 /// How long giving a job back may take when the process stops.
@@ -133,8 +135,15 @@ async fn work<B: Broker, H: Handler>(
         }
         if failures == 0 && Instant::now() >= forget_at {
             forget_at = Instant::now() + FORGET_INTERVAL;
-            if let Err(error) = within(settings.lease, broker.forget()).await {
-                tracing::warn!(queue = broker.name(), error = %chain(&error), "Old jobs cannot be removed.");
+            match within(settings.lease, broker.forget()).await {
+                Ok(false) => {}
+                Ok(true) => {
+                    forget_at = Instant::now() + FORGET_PAUSE;
+                    pause = pause.min(FORGET_PAUSE);
+                }
+                Err(error) => {
+                    tracing::warn!(queue = broker.name(), error = %chain(&error), "Old jobs cannot be removed.");
+                }
             }
         }
         tokio::select! {

@@ -4,7 +4,7 @@ use std::future::{Pending, pending};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use service_kit::queue::{Job, JobFailure, Queue, QueueError, WorkerSettings};
+use service_kit::queue::{Job, JobFailure, Queue, QueueError, QueueSettings, WorkerSettings};
 use tokio::sync::Notify;
 
 use crate::place::{Place, eventually};
@@ -18,6 +18,7 @@ on_both!(
     a_panic_is_a_failure,
     a_failure_can_say_when_to_try_again,
     what_runs_at_the_end_is_finished_or_given_back,
+    the_key_of_a_dead_job_is_free_after_a_while,
 );
 
 /// A handler that hands out its jobs and never ends.
@@ -195,4 +196,33 @@ async fn what_runs_at_the_end_is_finished_or_given_back(place: Place) {
     let next = Working::start(&queue, settings, hanging(&seen));
     eventually("another one has it", async || attempts(&seen) == [1, 1]).await;
     next.stop().await;
+}
+
+async fn the_key_of_a_dead_job_is_free_after_a_while(place: Place) {
+    let database = place.open().await;
+    let settings = QueueSettings { deduplication: Duration::from_secs(2), ..QueueSettings::default() };
+    let queue = Queue::new(&database, "mails", settings);
+    let first = queue.enqueue_alone(&job(1).deduplication_key("k")).await.expect("enqueue");
+    let worker = Working::start(&queue, quick(), |_| async { Err(JobFailure::never("no such address")) });
+    eventually("it is dead", async || is_dead(&queue).await).await;
+    worker.stop().await;
+    let again = queue.enqueue_alone(&job(2).deduplication_key("k")).await.expect("enqueue");
+    assert_eq!((again.id.as_str(), again.is_duplicate), (first.id.as_str(), true));
+
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    // One that has just started looks at once for what was kept for long enough.
+    let worker = Working::start(&queue, quick(), |_| async { Ok(()) });
+    eventually("its key is free", async || {
+        let again = queue.enqueue_alone(&job(2).deduplication_key("k")).await.expect("enqueue");
+        !again.is_duplicate
+    })
+    .await;
+    eventually("the other one is done", async || unfinished(&queue).await == 0).await;
+    let dead = queue.dead(10).await.expect("dead");
+    assert_eq!(dead.len(), 1, "it is kept for a person to look at");
+    // It can still be revived, and keeps nothing away.
+    assert!(queue.revive(&first.id).await.expect("revive"));
+    eventually("it is done", async || unfinished(&queue).await == 0).await;
+    worker.stop().await;
+    assert!(queue.dead(10).await.expect("dead").is_empty());
 }

@@ -25,6 +25,7 @@ on_both!(
     a_full_queue_takes_no_more,
     a_commit_wakes_a_worker,
     long_jobs_keep_their_lease,
+    what_has_ended_is_removed_however_much_it_is,
 );
 
 pub fn queue(database: &Database) -> Queue {
@@ -261,4 +262,24 @@ async fn long_jobs_keep_their_lease(place: Place) {
         worker.stop().await;
     }
     assert_eq!(times.load(Ordering::Relaxed), 1);
+}
+
+async fn what_has_ended_is_removed_however_much_it_is(place: Place) {
+    let database = place.open().await;
+    // So many are not removed at once.
+    let ended = "\
+        WITH RECURSIVE numbers (number) AS
+            (SELECT 1 UNION ALL SELECT number + 1 FROM numbers WHERE number < 2500)
+        INSERT INTO kit_jobs (id, queue, deduplication_key, payload, state, attempts, max_attempts, created_at,
+            finished_at)
+        SELECT CAST(number AS TEXT), 'mails', CAST(number AS TEXT), '', 'done', 1, 1, 0, 0 FROM numbers";
+    assert_eq!(database.execute(sqlx::query(ended)).await.expect("insert"), 2500);
+    let worker = Working::start(&queue(&database), quick(), |_| async { Ok(()) });
+    // The test does not wait for as long as a worker does between two times.
+    eventually("all are removed", async || {
+        let left = sqlx::query_scalar::<Any, i64>("SELECT count(*) FROM kit_jobs").fetch_one(database.pool());
+        left.await.expect("count") == 0
+    })
+    .await;
+    worker.stop().await;
 }

@@ -196,7 +196,7 @@ impl Broker for Dispatched {
         }
     }
 
-    async fn forget(&self) -> Result<(), QueueError> {
+    async fn forget(&self) -> Result<bool, QueueError> {
         self.queue.forget().await
     }
 }
