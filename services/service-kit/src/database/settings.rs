@@ -8,6 +8,9 @@ use super::DatabaseError;
 
 /// Most characters of a name in PostgreSQL.
 const MOST_NAME_CHARACTERS: usize = 63;
+/// How long the server waits for a lock, unless the URL says it. It gives up
+/// before its client does, so that no session waits there for nobody.
+const LOCK_TIMEOUT: &str = "30s";
 
 /// Where the database of a service is, as its configuration says it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -94,9 +97,13 @@ fn postgresql_url(url_file: &Path, schema: &str) -> Result<String, DatabaseError
     if !matches!(url.scheme(), "postgres" | "postgresql") {
         return Err(invalid("has a URL that does not begin with postgres://".to_owned()));
     }
-    // A setting with which every session starts, also those that are opened
+    // Settings with which every session starts, also those that are opened
     // again after the server was away.
+    let says_lock_timeout = url.query().is_some_and(|query| query.contains("lock_timeout"));
     url.query_pairs_mut().append_pair("options[search_path]", schema);
+    if !says_lock_timeout {
+        url.query_pairs_mut().append_pair("options[lock_timeout]", LOCK_TIMEOUT);
+    }
     Ok(url.into())
 }
 
@@ -141,7 +148,13 @@ mod tests {
         std::fs::write(&file, "postgres://me:p%40ss@db:5432/main?sslmode=require\n").unwrap();
         assert_eq!(
             postgresql_url(&file, "analysis_base").unwrap(),
-            "postgres://me:p%40ss@db:5432/main?sslmode=require&options%5Bsearch_path%5D=analysis_base"
+            "postgres://me:p%40ss@db:5432/main?sslmode=require&options%5Bsearch_path%5D=analysis_base\
+             &options%5Block_timeout%5D=30s"
+        );
+        std::fs::write(&file, "postgres://db/main?options[lock_timeout]=5s").unwrap();
+        assert_eq!(
+            postgresql_url(&file, "a").unwrap(),
+            "postgres://db/main?options[lock_timeout]=5s&options%5Bsearch_path%5D=a"
         );
         for schema in ["", "Public", "pg_catalog", "a-b", "1a", "a\"; DROP TABLE x; --"] {
             assert!(postgresql_url(&file, schema).is_err(), "{schema}");
