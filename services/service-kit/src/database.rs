@@ -29,13 +29,20 @@
 //! - A statement with `RETURNING` runs in a transaction. Outside of one its
 //!   first row is there before it is committed, and a failure of the commit
 //!   would go unseen.
-//! - A commit of which the connection is lost ([`DatabaseError::Unavailable`])
-//!   may have been done: whoever tries again needs an idempotency key.
+//! - A commit, or a single statement that writes, of which the connection is
+//!   lost or that is not answered in time ([`DatabaseError::Unavailable`]) may
+//!   have been done: whoever tries again needs an idempotency key.
+//! - PostgreSQL has a minute to answer a read, a single statement that writes, a
+//!   beginning or a commit. **A statement within a transaction has no limit of
+//!   its own**: what runs a transaction has one, such as that of a request or
+//!   the lease of a job. To stop waiting does no harm at any point.
 //! - Of poolers in front of PostgreSQL, those that pool transactions instead of
 //!   sessions do not work: the schema is a setting of the session.
 
 mod error;
+mod lease;
 mod migration;
+mod pool;
 mod schema;
 mod settings;
 mod sqlite;
@@ -44,22 +51,26 @@ mod transaction;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use sqlx::any::{AnyArguments, AnyConnectOptions, AnyPoolOptions};
+use sqlx::any::AnyArguments;
 use sqlx::{Any, ConnectOptions as _, Connection as _, Executor as _};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
 
 pub use self::error::DatabaseError;
+pub use self::lease::Lease;
 pub use self::migration::{Migration, MigrationSet};
+pub use self::pool::Pool;
 pub use self::settings::{DatabaseSettings, Dialect};
 pub use self::transaction::Transaction;
-pub use sqlx::{AnyConnection, AnyPool};
+pub use sqlx::AnyConnection;
 
 /// A statement with its arguments: what `sqlx::query(…).bind(…)` makes.
 pub type Statement<'a> = sqlx::query::Query<'a, Any, AnyArguments>;
 
 /// How long [`Database::ping`] waits for an answer.
 const PING_LIMIT: Duration = Duration::from_secs(2);
+/// How long connections that are in use may keep the process from ending.
+const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 /// Between two tries to open a database that is not there yet.
 const OPEN_PAUSE: Duration = Duration::from_millis(500);
 
@@ -70,6 +81,9 @@ pub struct PoolBounds {
     pub connections: u32,
     /// How long it is waited for one.
     pub acquire: Duration,
+    /// How long it is waited for PostgreSQL to answer: longer than any
+    /// statement takes, so that it has vanished.
+    pub answer: Duration,
     /// How long it is waited, at the start, for a database that is not there
     /// yet, and for another process that migrates it.
     pub patience: Duration,
@@ -77,14 +91,19 @@ pub struct PoolBounds {
 
 impl Default for PoolBounds {
     fn default() -> Self {
-        Self { connections: 8, acquire: Duration::from_secs(5), patience: Duration::from_secs(60) }
+        Self {
+            connections: 8,
+            acquire: Duration::from_secs(5),
+            answer: Duration::from_secs(60),
+            patience: Duration::from_secs(60),
+        }
     }
 }
 
 /// A database whose tables are up to date. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Database {
-    pool: AnyPool,
+    pool: Pool,
     dialect: Dialect,
     acquire: Duration,
     /// Who may write to SQLite, in the order of asking. Its own lock is taken
@@ -145,12 +164,12 @@ impl Database {
         connection.close().await?;
         drop(lock);
         let writer = (dialect == Dialect::Sqlite).then(|| Arc::new(Semaphore::new(1)));
-        Ok(Self { pool: pool(options, dialect, bounds), dialect, acquire: bounds.acquire, writer })
+        Ok(Self { pool: Pool::open(options, dialect, bounds), dialect, acquire: bounds.acquire, writer })
     }
 
     /// The connections, for single statements that read.
     #[must_use]
-    pub const fn pool(&self) -> &AnyPool {
+    pub const fn pool(&self) -> &Pool {
         &self.pool
     }
 
@@ -167,7 +186,7 @@ impl Database {
     /// cannot fail later on because another one has written meanwhile.
     ///
     /// # Errors
-    /// If there is no connection or no turn in time.
+    /// If there is no connection, no turn or no answer in time.
     pub async fn begin(&self) -> Result<Transaction, DatabaseError> {
         // The turn before the connection: who waits for a turn must not keep
         // those who have it from a connection.
@@ -180,15 +199,14 @@ impl Database {
                     .map_err(DatabaseError::unavailable)?,
             ),
         };
-        let inner = self.pool.begin_with(self.dialect.begin()).await?;
-        Ok(Transaction::new(inner, turn))
+        Ok(Transaction::new(self.pool.begin(self.dialect).await?, turn))
     }
 
     /// Runs one statement that writes, and commits it. Gives the number of rows
     /// that it changed.
     ///
     /// # Errors
-    /// If it fails.
+    /// If it fails; if it was not answered, it may have been done.
     pub async fn execute(&self, statement: Statement<'_>) -> Result<u64, DatabaseError> {
         match self.dialect {
             // A statement of its own is a transaction of its own, in one round trip.
@@ -221,38 +239,13 @@ impl Database {
         Ok(())
     }
 
-    /// Closes all connections, once they are given back. What asks for one from
-    /// then on gets an error.
+    /// Closes all connections, once they are given back, and waits for that for
+    /// five seconds at most. What asks for one from then on gets an error.
     pub async fn close(&self) {
-        self.pool.close().await;
+        if timeout(CLOSE_LIMIT, self.pool.close()).await.is_err() {
+            tracing::warn!("Connections to the database are still in use; what they do is not waited for.");
+        }
     }
-}
-
-fn pool(options: AnyConnectOptions, dialect: Dialect, bounds: PoolBounds) -> AnyPool {
-    let pool = AnyPoolOptions::new().max_connections(bounds.connections).acquire_timeout(bounds.acquire);
-    let pool = match dialect {
-        Dialect::Postgresql => pool,
-        Dialect::Sqlite => pool
-            // A connection to a file does not get stale.
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .after_connect(|connection, _| {
-                Box::pin(async move {
-                    connection.execute(sqlite::SESSION).await?;
-                    Ok(())
-                })
-            })
-            // SQLite ends a transaction by itself when the disk is full, which
-            // the driver does not see: it would take the connection to be in a
-            // transaction forever, and refuse to begin another one.
-            .after_release(|connection, _| {
-                Box::pin(async move {
-                    connection.ping().await?;
-                    Ok(!connection.is_in_transaction())
-                })
-            }),
-    };
-    pool.connect_lazy_with(options)
 }
 
 /// The time of this process, in milliseconds since 1970. For what is only

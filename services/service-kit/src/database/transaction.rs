@@ -6,6 +6,7 @@ use sqlx::{Any, AnyConnection};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 
 use super::DatabaseError;
+use super::lease::Lease;
 
 /// Statements that are done together or not at all. Run them on
 /// `&mut *transaction`.
@@ -13,13 +14,22 @@ use super::DatabaseError;
 /// Dropped without a commit, it leaves nothing.
 #[derive(Debug)]
 pub struct Transaction {
-    inner: sqlx::Transaction<'static, Any>,
+    begun: Begun,
     /// Who waits for what this transaction brings.
     waiting: Vec<Arc<Notify>>,
     after: AfterCommit,
     /// The turn to write. After the transaction, so that it is given on when
     /// that has ended.
     _turn: Option<OwnedSemaphorePermit>,
+}
+
+/// A transaction on its connection.
+#[derive(Debug)]
+pub(super) enum Begun {
+    /// On SQLite, by the driver.
+    ByDriver(sqlx::Transaction<'static, Any>),
+    /// On PostgreSQL, by statements.
+    OnLease(Lease),
 }
 
 /// What is done once a transaction is committed.
@@ -33,8 +43,8 @@ impl fmt::Debug for AfterCommit {
 }
 
 impl Transaction {
-    pub(super) fn new(inner: sqlx::Transaction<'static, Any>, turn: Option<OwnedSemaphorePermit>) -> Self {
-        Self { inner, waiting: Vec::new(), after: AfterCommit::default(), _turn: turn }
+    pub(super) fn new(begun: Begun, turn: Option<OwnedSemaphorePermit>) -> Self {
+        Self { begun, waiting: Vec::new(), after: AfterCommit::default(), _turn: turn }
     }
 
     /// Wakes who waits once this is committed: before that there is nothing to see.
@@ -52,10 +62,16 @@ impl Transaction {
     /// Makes everything last. When this returns, it survives a loss of power.
     ///
     /// # Errors
-    /// If it was not committed; if the connection was lost, it may have been.
+    /// If it was not committed; if the connection was lost or there was no
+    /// answer in time, it may have been.
     pub async fn commit(self) -> Result<(), DatabaseError> {
-        let Self { inner, waiting, after, _turn: turn } = self;
-        inner.commit().await?;
+        let Self { begun, waiting, after, _turn: turn } = self;
+        match begun {
+            Begun::ByDriver(transaction) => transaction.commit().await?,
+            Begun::OnLease(mut lease) => {
+                lease.execute("COMMIT", "a commit was not answered in time: it may have been done").await?;
+            }
+        }
         drop(turn);
         for waiting in waiting {
             waiting.notify_waiters();
@@ -70,9 +86,18 @@ impl Transaction {
     /// without waiting.
     ///
     /// # Errors
-    /// If the connection was lost; it is taken back all the same.
+    /// If the connection was lost or there was no answer in time; it is taken
+    /// back all the same.
     pub async fn rollback(self) -> Result<(), DatabaseError> {
-        Ok(self.inner.rollback().await?)
+        let Self { begun, _turn: turn, .. } = self;
+        match begun {
+            Begun::ByDriver(transaction) => transaction.rollback().await?,
+            Begun::OnLease(mut lease) => {
+                lease.execute("ROLLBACK", "a rollback was not answered in time").await?;
+            }
+        }
+        drop(turn);
+        Ok(())
     }
 }
 
@@ -80,12 +105,18 @@ impl Deref for Transaction {
     type Target = AnyConnection;
 
     fn deref(&self) -> &Self::Target {
-        &self.inner
+        match &self.begun {
+            Begun::ByDriver(transaction) => transaction,
+            Begun::OnLease(lease) => lease,
+        }
     }
 }
 
 impl DerefMut for Transaction {
     fn deref_mut(&mut self) -> &mut Self::Target {
-        &mut self.inner
+        match &mut self.begun {
+            Begun::ByDriver(transaction) => transaction,
+            Begun::OnLease(lease) => lease,
+        }
     }
 }

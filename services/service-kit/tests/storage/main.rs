@@ -43,4 +43,5 @@ mod process;
 mod queue_failures;
 mod queues;
 mod recovery;
+mod silence;
 mod transactions;

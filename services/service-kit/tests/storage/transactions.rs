@@ -1,9 +1,9 @@
 use std::time::Duration;
 
-use service_kit::database::{Database, DatabaseError, Migration, MigrationSet};
+use service_kit::database::{Database, DatabaseError, Migration, MigrationSet, PoolBounds};
 use sqlx::{Any, Row as _};
 
-use crate::place::Place;
+use crate::place::{Place, bounds};
 
 const TABLES: Migration = Migration::new(
     1,
@@ -20,11 +20,14 @@ on_both!(
     nonsense_is_not_tried_again,
     writers_take_turns,
     given_up_transactions_do_not_use_up_connections,
+    what_is_written_after_a_begin_that_was_given_up_lasts,
     the_database_tells_the_time_and_that_it_answers,
 );
 
+const SET: MigrationSet = MigrationSet { owner: "test", migrations: &[TABLES] };
+
 async fn open(place: &Place) -> Database {
-    place.open_with(&[MigrationSet { owner: "test", migrations: &[TABLES] }]).await.expect("open")
+    place.open_with(&[SET]).await.expect("open")
 }
 
 async fn count(database: &Database) -> i64 {
@@ -140,6 +143,31 @@ async fn given_up_transactions_do_not_use_up_connections(place: Place) {
     }
     assert_eq!(count(&database).await, 0);
     insert(&database, "1").await.expect("insert");
+}
+
+async fn turns(number: usize) {
+    for _ in 0..number {
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn what_is_written_after_a_begin_that_was_given_up_lasts(place: Place) {
+    const ROUNDS: usize = 200;
+    // One connection: what is left on it meets all that comes after.
+    let bounds = PoolBounds { connections: 1, ..bounds() };
+    let database = Database::open(&place.settings(), &[SET], bounds).await.expect("open");
+    for round in 0..ROUNDS {
+        // Shorter than any timer could be: on its way to the database and back.
+        tokio::select! {
+            biased;
+            begun = database.begin() => drop(begun.expect("begin")),
+            () = turns(2 * round) => {}
+        }
+        insert(&database, &round.to_string()).await.expect("insert");
+    }
+    database.close().await;
+    let left = count(&open(&place).await).await;
+    assert_eq!(usize::try_from(left).expect("number"), ROUNDS);
 }
 
 async fn the_database_tells_the_time_and_that_it_answers(place: Place) {
