@@ -10,6 +10,7 @@
 //! that somebody chose. See [`Objects::create`] for what they may consist of.
 
 mod bucket;
+mod connector;
 mod error;
 mod folder;
 mod key;
@@ -27,6 +28,7 @@ use object_store::{GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt as _};
 use sha2::{Digest as _, Sha256};
 
 use self::bucket::BucketUpload;
+pub use self::connector::{Patience, PatientConnector};
 pub use self::error::ObjectError;
 use self::folder::{Folder, FolderUpload};
 pub use self::read::Content;
@@ -84,7 +86,7 @@ impl Objects {
                 })
             }
             ObjectSettings::S3 { url, .. } => {
-                let (store, prefix) = bucket::open(settings)?;
+                let (store, prefix) = bucket::open(settings, Patience::default())?;
                 Ok(Self { store, prefix, folder: None, place: url.as_str().into() })
             }
         }

@@ -12,6 +12,7 @@ use object_store::{
 };
 use tokio::task::JoinSet;
 
+use super::connector::{Patience, PatientConnector};
 use super::{ObjectError, ObjectSettings};
 
 /// A larger object goes out in parts of this size. A store takes at most 10,000
@@ -21,7 +22,10 @@ const PART_BYTES: usize = 8 << 20;
 const PARTS_AT_ONCE: usize = 2;
 
 /// A client for the bucket, and the prefix in its address.
-pub(super) fn open(settings: &ObjectSettings) -> Result<(Arc<dyn ObjectStore>, ObjectPath), ObjectError> {
+pub(super) fn open(
+    settings: &ObjectSettings,
+    patience: Patience,
+) -> Result<(Arc<dyn ObjectStore>, ObjectPath), ObjectError> {
     let ObjectSettings::S3 { url, endpoint, region, credentials_folder } = settings else {
         return Err(ObjectError::Configuration {
             place: "a folder".to_owned(),
@@ -58,9 +62,10 @@ pub(super) fn open(settings: &ObjectSettings) -> Result<(Arc<dyn ObjectStore>, O
         .with_client_options(
             ClientOptions::new()
                 .with_connect_timeout(Duration::from_secs(5))
-                .with_timeout(Duration::from_secs(60))
+                .with_timeout_disabled()
                 .with_allow_http(true),
         )
+        .with_http_connector(PatientConnector(patience))
         .with_retry(RetryConfig {
             backoff: BackoffConfig {
                 init_backoff: Duration::from_millis(100),
