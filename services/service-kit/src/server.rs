@@ -4,6 +4,8 @@
 //!   told to stop ─▶ not ready ─▶ (endpoints forget this pod) ─▶ accept nothing new ─▶ finish what runs ─▶ end
 //! ```
 
+mod connection;
+mod http2;
 mod stall;
 
 use std::convert::Infallible;
@@ -11,38 +13,24 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use axum::extract::ConnectInfo;
 use axum::routing::get;
-use hyper::Request;
-use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use socket2::{Domain, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
-use tower::ServiceExt;
 
-use self::stall::StallLimited;
+use self::connection::attend;
 use crate::health::Readiness;
 use crate::problem::Problem;
 
 /// Connections that wait in the kernel's queue.
 const BACKLOG: i32 = 1024;
-/// How often a quiet HTTP/2 connection is asked whether it is still there.
-const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// Connections that are told that all others are taken. Further ones wait in
 /// the kernel's queue.
 const SPARE_CONNECTIONS: usize = 64;
-/// That takes no longer.
-const SPARE_LIMIT: Duration = Duration::from_secs(5);
 
 /// How a server listens and stops.
 #[derive(Clone, Copy, Debug)]
@@ -56,8 +44,11 @@ pub struct ServerSettings {
     pub unready: Duration,
     /// What requests that are under way may still take after that.
     pub drain: Duration,
-    /// A client that takes nothing of its answer for so long is cut off.
+    /// A client that takes nothing of its answer for so long is cut off: of an
+    /// answer by HTTP/2, less than 16 KiB.
     pub stall: Duration,
+    /// An HTTP/2 connection without a request for so long is ended.
+    pub idle: Duration,
 }
 
 impl Default for ServerSettings {
@@ -68,6 +59,7 @@ impl Default for ServerSettings {
             unready: Duration::from_secs(3),
             drain: Duration::from_secs(20),
             stall: Duration::from_secs(60),
+            idle: Duration::from_secs(60),
         }
     }
 }
@@ -119,20 +111,22 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
     tracing::info!(address = %listener.local_addr()?, "The service listens.");
-    let graceful = GracefulShutdown::new();
+    let (leave, leaving) = watch::channel(false);
     {
-        let accepting = pin!(accept(&listener, &router, &graceful, settings));
-        let leaving = pin!(async {
+        let accepting = pin!(accept(&listener, &router, &leaving, settings));
+        let ending = pin!(async {
             stop.await;
             readiness.stop();
             tokio::time::sleep(settings.unready).await;
         });
-        futures::future::select(accepting, leaving).await;
+        futures::future::select(accepting, ending).await;
     }
-    drop(listener);
-    let under_way = graceful.count();
+    drop((listener, leaving));
+    // Each connection has a receiver for as long as it is there.
+    let under_way = leave.receiver_count();
     tracing::info!(connections = under_way, "The service takes no new requests and finishes the others.");
-    if tokio::time::timeout(settings.drain, graceful.shutdown()).await.is_err() {
+    leave.send_replace(true);
+    if tokio::time::timeout(settings.drain, leave.closed()).await.is_err() {
         tracing::warn!(
             seconds = settings.drain.as_secs(),
             "Requests that were under way have not ended in time and are cut off."
@@ -144,21 +138,11 @@ pub async fn serve(
 async fn accept(
     listener: &TcpListener,
     router: &Router,
-    graceful: &GracefulShutdown,
+    leaving: &watch::Receiver<bool>,
     settings: ServerSettings,
 ) -> Infallible {
     let permits = Arc::new(Semaphore::new(settings.connections));
     let spare_permits = Arc::new(Semaphore::new(SPARE_CONNECTIONS));
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(settings.head);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(KEEP_ALIVE)
-        .keep_alive_timeout(KEEP_ALIVE)
-        .max_concurrent_streams(256);
-    let mut spare_builder = builder.clone();
-    spare_builder.http1().keep_alive(false);
     let spare_router = without_room();
     loop {
         let (stream, peer) = accepted(listener).await;
@@ -168,42 +152,10 @@ async fn accept(
             permit = Arc::clone(&permits).acquire_owned() => (permit, false),
             permit = Arc::clone(&spare_permits).acquire_owned() => (permit, true),
         };
-        let (router, builder) = if is_spare {
-            (spare_router.clone(), spare_builder.clone())
-        } else {
-            (router.clone(), builder.clone())
-        };
-        let watcher = graceful.watcher();
+        let router = if is_spare { spare_router.clone() } else { router.clone() };
+        let mut leaving = leaving.clone();
         tokio::spawn(async move {
-            let has_asked = Arc::new(AtomicBool::new(false));
-            let asked = Arc::clone(&has_asked);
-            let service = router.map_request(move |request: Request<Incoming>| {
-                asked.store(true, Ordering::Relaxed);
-                let mut request = request.map(Body::new);
-                request.extensions_mut().insert(ConnectInfo(peer));
-                request
-            });
-            let stream = TokioIo::new(StallLimited::new(stream, settings.stall));
-            let connection = builder
-                .serve_connection_with_upgrades(stream, TowerToHyperService::new(service))
-                .into_owned();
-            let mut served = pin!(watcher.watch(connection));
-            let limit = if is_spare { SPARE_LIMIT } else { settings.head };
-            // The limit of the head begins only with the first bytes, so that a
-            // client that sends nothing would keep its permit for ever.
-            let begun = tokio::time::timeout(limit, served.as_mut()).await;
-            let ended = match begun {
-                Ok(ended) => ended,
-                Err(_) if !is_spare && has_asked.load(Ordering::Relaxed) => served.await,
-                Err(_) => {
-                    tracing::debug!(%peer, "A connection without a request is cut off.");
-                    Ok(())
-                }
-            };
-            if let Err(error) = ended {
-                // Clients come and go; that is nobody's fault.
-                tracing::debug!(%error, %peer, "A connection ended badly.");
-            }
+            attend(stream, peer, router, is_spare, settings, &mut leaving).await;
             drop(permit);
         });
     }

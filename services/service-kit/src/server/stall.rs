@@ -7,11 +7,12 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 /// A connection that breaks off when nothing of what is written to it was taken
 /// for some time.
@@ -21,11 +22,48 @@ pub(super) struct StallLimited<S> {
     limit: Duration,
     /// Runs while a write waits.
     waiting: Option<Pin<Box<Sleep>>>,
+    last_wait: LastWait,
+}
+
+/// When a write to a connection last had to wait: until then, what was not
+/// taken may be what did not get through.
+#[derive(Clone, Debug)]
+pub(super) struct LastWait(Arc<Mutex<Instant>>);
+
+impl LastWait {
+    fn new() -> Self {
+        Self(Arc::new(Mutex::new(Instant::now())))
+    }
+
+    pub(super) fn at(&self) -> Instant {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Becomes ready when none has had to wait for so long, from now on.
+    pub(super) async fn none_for(&self, limit: Duration) {
+        let begun = Instant::now();
+        loop {
+            let end = begun.max(self.at()) + limit;
+            if Instant::now() >= end {
+                return;
+            }
+            sleep_until(end).await;
+        }
+    }
+
+    fn is_now(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
 }
 
 impl<S> StallLimited<S> {
-    pub(super) const fn new(stream: S, limit: Duration) -> Self {
-        Self { stream, limit, waiting: None }
+    pub(super) fn new(stream: S, limit: Duration) -> Self {
+        Self { stream, limit, waiting: None, last_wait: LastWait::new() }
+    }
+
+    /// Goes on being told when a write has to wait.
+    pub(super) fn last_wait(&self) -> LastWait {
+        self.last_wait.clone()
     }
 
     /// What has come of a write, or that it has waited for too long.
@@ -34,6 +72,7 @@ impl<S> StallLimited<S> {
             self.waiting = None;
             return written;
         }
+        self.last_wait.is_now();
         let limit = self.limit;
         let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(limit)));
         ready!(waiting.as_mut().poll(context));
