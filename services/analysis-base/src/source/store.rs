@@ -1,19 +1,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::HeaderValue;
 use crds::analysis::FailureReason;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
-use object_store::client::{HttpClient, HttpConnector};
 use object_store::path::Path as ObjectPath;
 use object_store::{BackoffConfig, ClientOptions, RetryConfig};
+use service_kit::objects::{Patience, PatientConnector};
 
 use super::Secret;
 use crate::failure::Failure;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// A store that sends nothing for this long is asked again. How long an answer
-/// takes as a whole is no matter: a query may take its time to read it.
-const SILENCE: Duration = Duration::from_secs(60);
 
 /// A bucket in an S3-compatible store, as a specification describes it.
 #[derive(Debug)]
@@ -30,10 +28,10 @@ pub(crate) struct Bucket<'a> {
 /// No request waits for a silent store, and requests are tried again, at most
 /// for a minute: after that the Job's own retries take over.
 pub(crate) fn open_bucket(bucket: &Bucket<'_>) -> Result<(Arc<AmazonS3>, ObjectPath), Failure> {
-    open(bucket, Connector { silence: SILENCE })
+    open(bucket, Patience::default())
 }
 
-fn open(bucket: &Bucket<'_>, connector: Connector) -> Result<(Arc<AmazonS3>, ObjectPath), Failure> {
+fn open(bucket: &Bucket<'_>, patience: Patience) -> Result<(Arc<AmazonS3>, ObjectPath), Failure> {
     let invalid = |detail: &dyn std::fmt::Display| {
         Failure::new(
             FailureReason::InvalidSpecification,
@@ -47,7 +45,19 @@ fn open(bucket: &Bucket<'_>, connector: Connector) -> Result<(Arc<AmazonS3>, Obj
     let mut builder = AmazonS3Builder::new()
         .with_bucket_name(name)
         .with_region(bucket.region.unwrap_or("us-east-1"))
-        .with_http_connector(connector)
+        .with_client_options(
+            ClientOptions::new()
+                .with_user_agent(HeaderValue::from_static(concat!(
+                    "aisaas-analysis-base/",
+                    env!("CARGO_PKG_VERSION")
+                )))
+                .with_connect_timeout(CONNECT_TIMEOUT)
+                // A query may take its time to read an object: what is bounded is
+                // how long the store is silent.
+                .with_timeout_disabled()
+                .with_allow_http(true),
+        )
+        .with_http_connector(PatientConnector(patience))
         .with_retry(RetryConfig {
             backoff: BackoffConfig {
                 init_backoff: Duration::from_millis(200),
@@ -74,32 +84,6 @@ fn open(bucket: &Bucket<'_>, connector: Connector) -> Result<(Arc<AmazonS3>, Obj
     };
     let store = builder.build().map_err(|error| invalid(&super::error::root_cause(&error)))?;
     Ok((Arc::new(store), key))
-}
-
-/// Makes the clients of the store. The bound that its own have is one of the
-/// time for an answer with all of its body, so that a long read was broken off.
-#[derive(Debug)]
-struct Connector {
-    silence: Duration,
-}
-
-impl HttpConnector for Connector {
-    fn connect(&self, _options: &ClientOptions) -> object_store::Result<HttpClient> {
-        let client = reqwest::Client::builder()
-            .user_agent(concat!("aisaas-analysis-base/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(self.silence)
-            .http1_only()
-            // A compressed answer would not say how long the object is.
-            .no_gzip()
-            .no_brotli()
-            .no_zstd()
-            .no_deflate()
-            .build();
-        let failed =
-            |error: reqwest::Error| object_store::Error::Generic { store: "S3", source: Box::new(error) };
-        Ok(HttpClient::new(client.map_err(failed)?))
-    }
 }
 
 #[cfg(test)]
@@ -151,7 +135,8 @@ mod tests {
     async fn read(answers: Vec<Answer>) -> Vec<u8> {
         let endpoint = store(answers);
         let bucket = Bucket { url: "s3://lake/t", endpoint: Some(&endpoint), region: None, secret: None };
-        let (store, key) = open(&bucket, Connector { silence: 4 * PAUSE }).expect("bucket");
+        let (store, key) =
+            open(&bucket, Patience { silence: 4 * PAUSE, ..Patience::default() }).expect("bucket");
         store.get(&key).await.expect("object").bytes().await.expect("bytes").to_vec()
     }
 

@@ -83,7 +83,8 @@ async fn what_cannot_be_read_is_refused_and_leaves_nothing() {
     assert!(!detail.contains("datasets/"), "{detail}");
     assert_eq!(ragged.json()["reason"], "InvalidData");
     server.put("fake", "format=parquet", "PAR1 is not enough").await.problem(422);
-    server.put("empty", "format=csv", "").await.problem(422);
+    let detail = server.put("empty", "format=csv", "").await.problem(422);
+    assert_eq!(detail, "The data: the file is empty.");
     server.put("odd", "format=csv&options=%7B%22cvs%22%3A%7B%7D%7D", CSV).await.problem(400);
     let delimiter = "format=csv&options=%7B%22csv%22%3A%7B%22delimiter%22%3A%22%3B%3B%3B%22%7D%7D";
     server.put("odd", delimiter, CSV).await.problem(422);

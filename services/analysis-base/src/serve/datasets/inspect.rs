@@ -167,7 +167,9 @@ fn failed(service: &Service, id: &str, reason: FailureReason, summary: &RunSumma
         }
         reason => {
             let address = service.place.address(&data_object(id));
-            let message = summary.message.replace(&format!("Source `{NAME}`, {address}"), "The data,");
+            let source = format!("Source `{NAME}`, {address}");
+            let message = summary.message.replace(&format!("{source}:"), "The data:");
+            let message = message.replace(&source, "The data,");
             unreadable(&message.replace(&address, "the data"), &format!("{reason:?}"))
         }
     }
