@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
+use futures::future::{BoxFuture, FutureExt as _, TryFutureExt as _};
 use serde::de::DeserializeOwned;
 use service_kit::problem::chain;
 use service_kit::queue::{DeadJob, Queue};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::analyses::Work as Analysis;
 use super::analyses::store as analyses;
@@ -19,6 +20,9 @@ use super::uploads::{LIFE, Work as Upload, failed_problem};
 
 /// How often all of it is done.
 const PERIOD: Duration = Duration::from_secs(30);
+/// How long a part of it may take: a database that says nothing more amid a
+/// transaction is not waited for for ever.
+const LONGEST: Duration = Duration::from_secs(15 * 60);
 /// How much of it is done at once.
 const BATCH: usize = 100;
 /// Between two times, so that requests get their turn at the database.
@@ -30,15 +34,20 @@ const DEAD: u32 = 100;
 pub async fn keep(service: &Service) {
     loop {
         let next = Instant::now() + PERIOD;
-        for (what, done) in [
-            ("analyses that are over", remove_analyses(service).await),
-            ("uploads that are over", remove_uploads(service).await),
-            ("jobs that died", end_dead(service).await),
-            ("garbage", service.garbage.sweep().await.map_err(ServeError::from)),
-            ("figures", count(service).await),
-        ] {
-            if let Err(error) = done {
-                tracing::warn!(what, error = %chain(&error), "A part of the housekeeping is put off.");
+        let parts: [(&str, BoxFuture<'_, Result<(), ServeError>>); 5] = [
+            ("analyses that are over", remove_analyses(service).boxed()),
+            ("uploads that are over", remove_uploads(service).boxed()),
+            ("jobs that died", end_dead(service).boxed()),
+            ("garbage", service.garbage.sweep().err_into().boxed()),
+            ("figures", count(service).boxed()),
+        ];
+        for (what, part) in parts {
+            match timeout(LONGEST, part).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    tracing::warn!(what, error = %chain(&error), "A part of the housekeeping is put off.");
+                }
+                Err(_) => tracing::warn!(what, "A part of the housekeeping takes too long and is put off."),
             }
         }
         tokio::select! {

@@ -136,14 +136,17 @@ fn needs_little_memory(server: &Server) {
 async fn large_rows_are_read_one_by_one() {
     let server = Server::start();
     // Small ones before them, so that a row is small on average.
-    let sql = "SELECT repeat('x', CASE WHEN value > 5000 THEN 10000000 ELSE 1 END) AS a \
-               FROM generate_series(1, 5006)";
+    let sql = "SELECT repeat('x', CASE WHEN value > 5000 THEN 4000000 ELSE 1 END) AS a \
+               FROM generate_series(1, 5012)";
     let address = run(&server, &query(sql)).await;
     let path = format!("{address}/result");
-    let page = server.get(&format!("{path}?offset=5000&limit=6")).await.json();
-    assert_eq!(page["rows"].as_array().map(Vec::len), Some(1));
+    let page = server.get(&format!("{path}?offset=5000&limit=12")).await.json();
+    assert!(
+        matches!(page["rows"].as_array().map(Vec::len), Some(1..=3)),
+        "a page ends when it is large enough"
+    );
     let csv = accepted(&server, &path, "text/csv").await;
-    assert_eq!(csv.body.len(), 2 + 5000 * 2 + 6 * 10_000_001);
+    assert_eq!(csv.body.len(), 2 + 5000 * 2 + 12 * 4_000_001);
     needs_little_memory(&server);
 }
 

@@ -237,6 +237,8 @@ fn spawn(folder: &Path, options: &Options) -> (Child, String) {
         .arg("127.0.0.1:0")
         .env("MEMORY_LIMIT_BYTES", options.memory_bytes.to_string())
         .env("CPU_LIMIT", "2")
+        // As its image has it.
+        .env("MIMALLOC_ALLOW_THP", "0")
         .env("CONCURRENCY", options.concurrency.to_string())
         .envs(options.kubernetes_url.iter().map(|url| ("KUBERNETES_URL", url)))
         .stdin(Stdio::null())

@@ -43,28 +43,3 @@ async fn data_that_are_wrong_later_on_have_no_statistics() {
     Answer::of(request).await.problem(422);
     server.get("/v1/datasets/d/versions/2/statistics").await.problem(404);
 }
-
-#[tokio::test]
-async fn the_statistics_of_many_columns_are_to_be_had_in_parts() {
-    const COLUMNS: usize = 4000;
-    let server = Server::start();
-    let row = |value: &dyn Fn(usize) -> String| (0..COLUMNS).map(value).collect::<Vec<_>>().join(",") + "\n";
-    let mut data = row(&|column| format!("c{column}"));
-    for number in 0..25 {
-        data.push_str(&row(&|column| format!("{number}.{column}")));
-    }
-    assert_eq!(server.put("d", "format=csv", data).await.status, 201);
-    let statistics = async || {
-        let answer = server.get("/v1/datasets/d/versions/1/statistics").await;
-        if answer.status == 202 {
-            server.ended(&answer.header("location")).await;
-            return server.get("/v1/datasets/d/versions/1/statistics").await;
-        }
-        answer
-    };
-    let detail = statistics().await.problem(422);
-    let address = detail.split('`').nth(1).expect("address");
-    let page = server.get(&format!("{address}?offset=3999")).await.json();
-    assert_eq!(page["rows"][0]["column"], "c3999");
-    assert_eq!(page["total"], COLUMNS);
-}

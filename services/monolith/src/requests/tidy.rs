@@ -5,6 +5,7 @@ use std::time::Duration;
 use service_kit::database::{Database, DatabaseError, now_milliseconds};
 use service_kit::trace_context::TraceContext;
 use sqlx::Any;
+use tokio::time::timeout;
 
 use super::analyses::Analyses;
 use super::calls::timed_out;
@@ -13,6 +14,8 @@ use super::store::{self, SaveError};
 use crate::gateway::Gateway;
 
 const PAUSE: Duration = Duration::from_secs(60);
+/// A database that says nothing more amid a transaction is not waited for for ever.
+const LONGEST: Duration = Duration::from_secs(15 * 60);
 /// Between two batches, so that requests come in between.
 const BREATH: Duration = Duration::from_millis(100);
 /// Requests and data sets that are looked at in one go.
@@ -47,9 +50,13 @@ pub async fn note_upload(database: &Database, dataset: &str, request: &str) -> R
 pub async fn tidy(gateway: &Gateway) {
     loop {
         tokio::time::sleep(PAUSE).await;
-        if let Err(error) = once(gateway).await {
-            let error = service_kit::problem::chain(&error);
-            tracing::warn!(%error, "Old requests cannot be removed now; it is tried again.");
+        match timeout(LONGEST, once(gateway)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                let error = service_kit::problem::chain(&error);
+                tracing::warn!(%error, "Old requests cannot be removed now; it is tried again.");
+            }
+            Err(_) => tracing::warn!("To remove old requests takes too long; it is tried again."),
         }
     }
 }

@@ -187,8 +187,8 @@ fn too_large(reason: FailureReason, share: &Share) -> String {
     };
     let cause = if reason == FailureReason::Aborted { "They are damaged, or their" } else { "Their" };
     format!(
-        "{cause} first {PREVIEW_ROWS} rows need more than {what} that there are for them. Write values that are \
-         smaller, Parquet in smaller row groups, or give analysis-base more {more}."
+        "{cause} first {PREVIEW_ROWS} rows need more than {what} that there are for them. Write fewer columns, \
+         smaller values, Parquet in smaller row groups, or give analysis-base more {more}."
     )
 }
 
@@ -207,8 +207,8 @@ mod tests {
         let told = |reason| too_large(reason, &share);
         assert_eq!(
             told(FailureReason::MemoryExhausted),
-            "Their first 100 rows need more than the 208 MiB of memory that there are for them. Write values that are \
-             smaller, Parquet in smaller row groups, or give analysis-base more memory."
+            "Their first 100 rows need more than the 208 MiB of memory that there are for them. Write fewer columns, \
+             smaller values, Parquet in smaller row groups, or give analysis-base more memory."
         );
         assert!(told(FailureReason::DiskExhausted).contains("the 64 MiB of temporary files"));
         assert!(told(FailureReason::DiskExhausted).ends_with("more ephemeral storage."));
