@@ -146,7 +146,7 @@ impl Build {
             return Ok(());
         }
         if !in_path("go") {
-            bail!("Go is needed to build {}; install Go 1.26 or newer and put it into PATH", self.name);
+            bail!("Go is needed to build {}; install Go 1.26.4 or newer and put it into PATH", self.name);
         }
         let cache = cache::cache()?;
         let _lock = cache::lock(

@@ -169,3 +169,16 @@ fn the_example_for_s3_is_one_that_the_rules_allow() -> Result<()> {
     let _: crds::AnalysisJob = serde_json::from_value(object)?;
     Ok(())
 }
+
+#[test]
+fn the_example_for_production_is_one_that_the_rules_allow() -> Result<()> {
+    let text = std::fs::read_to_string(repository("examples/platform/production.yaml"))?;
+    let objects: Vec<Value> = serde_yaml_ng::Deserializer::from_str(&text)
+        .map(|document| Value::deserialize(document).map_err(anyhow::Error::from))
+        .collect::<Result<_>>()?;
+    let object = objects.into_iter().find(|object| object["kind"] == "Platform").context("a Platform")?;
+    let rules = crds::rules::check_platform_value(&object, None);
+    ensure!(rules.is_ok(), "{rules:?}");
+    let _: crds::Platform = serde_json::from_value(object)?;
+    Ok(())
+}
